@@ -176,7 +176,7 @@ def test_no_picture_lies_among_the_lessons():
 
 @each_lesson
 def test_every_number_in_the_prose_is_proved(path):
-    """Each number stands in a text that a hidden cell compares with a computed one, or names the source of."""
+    """A hidden cell compares each number with a computed one, or names its source."""
     proved, published = [], []
     for cell in code_cells(path):
         if "test" not in tags(cell):
