@@ -14,7 +14,7 @@ import jupytext
 
 ROOT = Path(__file__).resolve().parent.parent
 LESSONS = sorted((ROOT / "lessons").glob("[0-9][0-9]_*.md"))
-TEMPLATE = ROOT / "tests" / "lesson_template.md"
+TEMPLATE = ROOT / "tests" / "lessons" / "template.md"
 
 
 def read(path):

@@ -14,7 +14,7 @@ from tests import lessonfile
 from tests.lessonfile import ROOT, names_assigned, names_used, points, read, tags
 
 LESSONS = [*lessonfile.LESSONS, lessonfile.TEMPLATE]
-ALLOWED_TAGS = {"exercise", "solution", "test", "hide-cell", "remove-cell"}
+ALLOWED_TAGS = {"exercise", "solution", "test", "hide-cell", "remove-cell", "raises-exception"}
 ALLOWED_MAGICS = {"%matplotlib", "%timeit"}
 LONGEST_CELL = 12
 # A number that needs no proof: a part of a name, an ordinal, a reference, a year or a planned duration.
@@ -76,8 +76,8 @@ def test_opens_with_minutes_and_objectives(path):
 @each_lesson
 def test_every_objective_is_exercised_and_has_its_key_point(path):
     numbers = set(range(1, len(objectives(path)) + 1))
-    named = [re.search(r"\(objectives? ([\d, ]+)\)$", title) for title, _ in exercises(path)]
-    assert all(named), "an exercise's title ends in (objective N)"
+    named = [re.search(r" · objectives? ([\d, ]+)$", title) for title, _ in exercises(path)]
+    assert all(named), "an exercise's title ends in · objective N"
     assert {int(number) for found in named for number in found[1].split(",")} == numbers
     key_points = re.findall(r"^(\d+)\. ", section(path, "Key points"), flags=re.M)
     assert [int(number) for number in key_points] == sorted(numbers)
@@ -138,6 +138,8 @@ def test_tags_are_known_and_folded_cells_explain_themselves(path):
     for cell in code_cells(path):
         for tag in tags(cell):
             assert tag in ALLOWED_TAGS or re.fullmatch(r"check-[1-9]|raises-\w+(Error|Exception)", tag), tag
+        # JupyterLab and the book go on after an error only where the general tag stands too.
+        assert ("raises-exception" in tags(cell)) == (lessonfile.expected_error(cell) is not None)
         folded = points(cell) is not None or tags(cell) & {"solution", "test"}
         assert bool(cell.metadata.get("jupyter", {}).get("source_hidden")) == bool(folded)
         assert bool(tags(cell) & {"hide-cell", "remove-cell"}) == bool(folded)
