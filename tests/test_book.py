@@ -37,30 +37,22 @@ def site(tmp_path_factory):
     """Build the book in a copy of the project, so that nothing built before can be reused."""
     project = tmp_path_factory.mktemp("book") / "project"
     shutil.copytree(ROOT, project, ignore=NOT_COPIED)
-    command = [
-        sys.executable,
-        "-m",
-        "jupyter_book.cli.main",
-        "build",
-        "-W",
-        "-n",
-        "--keep-going",
-        str(project),
-    ]
+    builder = shutil.which("jupyter-book", path=Path(sys.executable).parent)
     run = subprocess.run(
-        command,
+        [builder, "build", "-W", "-n", "--keep-going", project],
         capture_output=True,
         text=True,
         env=os.environ | {"SLICEWISE_SOURCE": "bundled", "NO_COLOR": "1"},
     )
     assert run.returncode == 0, run.stdout[-3000:] + run.stderr[-3000:]
-    assert "WARNING" not in run.stdout + run.stderr
     return project / "_build" / "html"
 
 
 @pytest.fixture(scope="module")
 def pages(site):
-    return {path: Page(path) for path in site.rglob("*.html") if "_static" not in path.parts}
+    pages = {path: Page(path) for path in site.rglob("*.html") if "_static" not in path.parts}
+    assert pages
+    return pages
 
 
 def test_every_lesson_has_a_page(site):
