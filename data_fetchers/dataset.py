@@ -1,0 +1,132 @@
+"""What a fetch function returns, and the catalogue that says what there is."""
+
+import tomllib
+from dataclasses import dataclass, field
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+
+@lru_cache
+def catalogue():
+    """Return the catalogue: data set's name → its record, in the order of the lessons.
+
+    A record has ``title``, ``lessons`` and one table for each source, ``bundled`` and ``original``; a data
+    set that is the same in both has ``bundled`` alone. A source has ``description``, ``grid``, ``licence``
+    (an SPDX identifier where there is one), ``licence_url``, ``citation``, ``doi``, ``terms``, and says
+    where its files come from:
+
+    - ``files``: tables of ``path`` in the cache, ``bytes``, ``sha256`` and ``addresses``, tried in order;
+    - ``shipped``: files of an installed package, as package/path;
+    - ``simulator``: a module of `data_fetchers.simulate`, with ``inputs`` written as ``shipped`` is.
+    """
+    with open(Path(__file__).with_name("catalogue.toml"), "rb") as file:
+        return tomllib.load(file)
+
+
+def record(name, source):
+    """Return the catalogue's table for one source of a data set.
+
+    Raises
+    ------
+    ValueError
+        If there is no data set of this name.
+    """
+    if name not in catalogue():
+        raise ValueError(f"There is no data set {name!r}; choose from {', '.join(catalogue())}.")
+    return catalogue()[name].get(source) or catalogue()[name]["bundled"]
+
+
+def size_text(n_bytes):
+    """Return a size for people, in powers of 1000."""
+    for unit, step in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
+        if n_bytes >= step:
+            return f"{n_bytes / step:.1f} {unit}"
+    return f"{n_bytes} bytes"
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Dataset:
+    """One data set from one source.
+
+    Attributes
+    ----------
+    name, title : str
+        The name that the catalogue uses, and one for people.
+    source : {"bundled", "original"}
+        Made or shipped on this machine, or the published data.
+    description : str
+        What the data show and how they came to be.
+    licence, citation, terms : str
+        What you may do with them, whom to cite, and what else is asked of you ("" if nothing).
+    paths : list of Path
+        The files, ready to be read.
+    image : image object or None
+        The main image; nothing of its data is in memory yet.
+    images : dict or None
+        All images by name.
+    table : pandas.DataFrame or None
+        The table, for data that are a table.
+    anatomy : image object or None
+        An anatomical image of the same subject.
+    truth : dict or None
+        What is known because the data are simulated.
+    """
+
+    name: str
+    title: str
+    source: str
+    description: str
+    licence: str
+    citation: str
+    paths: list[Path] = field(default_factory=list)
+    image: Any = None
+    images: dict | None = None
+    table: Any = None
+    anatomy: Any = None
+    truth: dict | None = None
+    terms: str = ""
+
+    @property
+    def kind(self):
+        """What sort of data these are, for titles: ``"simulated"`` or ``"published data"``."""
+        return "simulated" if "simulator" in record(self.name, self.source) else "published data"
+
+    def __repr__(self):
+        has = [f"{len(self.paths)} file{'s' * (len(self.paths) != 1)}"]
+        has += [
+            f"{name} {_shape(getattr(self, name))}"
+            for name in ("image", "anatomy", "table")
+            if self._has(name)
+        ]
+        has += [
+            f"{name}: {', '.join(getattr(self, name))}" for name in ("images", "truth") if self._has(name)
+        ]
+        return f"<Dataset {self.name}, {self.source}; {'; '.join(has)}>"
+
+    def _has(self, name):
+        return getattr(self, name) is not None
+
+    def _repr_markdown_(self):
+        """Return the data card."""
+        table = record(self.name, self.source)
+        doi = f" [doi:{table['doi']}](https://doi.org/{table['doi']})" if table["doi"] else ""
+        shipped = ", shipped with nilearn" if "shipped" in table else ""
+        total = size_text(sum(path.stat().st_size for path in self.paths))
+        shown = ", ".join(path.name for path in self.paths[:4]) + (", …" if len(self.paths) > 4 else "")
+        rows = [
+            ("Source", f"{self.kind.capitalize()}{shipped} (`source={self.source!r}`)"),
+            ("Grid", table["grid"]),
+            ("Licence", f"[{self.licence}]({table['licence_url']})"),
+            ("Terms", self.terms),
+            ("Cite", self.citation + doi),
+            ("Files", f"{len(self.paths)}, {total}: {shown}"),
+            ("Truth", ", ".join(self.truth) if self.truth else "not known"),
+        ]
+        # A list and no table: the website takes the markdown of outputs for plain CommonMark.
+        lines = [f"**{self.title}**", "", self.description, ""]
+        return "\n".join(lines + [f"- **{key}**: {text}" for key, text in rows if text])
+
+
+def _shape(data):
+    return "×".join(str(n) for n in data.shape)

@@ -1,0 +1,279 @@
+"""Downloads, verification, sharing between processes, and every fault in one sentence."""
+
+import errno
+import hashlib
+import os
+import stat
+import threading
+import time
+
+import pytest
+
+from data_fetchers import FetchError, cache, dataset, fetch_epi
+
+CONTENT = bytes(range(256)) * 2000
+PATH = "toy/toy.bin"
+
+
+@pytest.fixture
+def toy(monkeypatch):
+    """A data set of one file; returns a function that sets its addresses."""
+    file = {
+        "path": PATH,
+        "bytes": len(CONTENT),
+        "sha256": hashlib.sha256(CONTENT).hexdigest(),
+        "addresses": [],
+    }
+    record = {"title": "Toy", "lessons": [1], "bundled": {"shipped": []}, "original": {"files": [file]}}
+    monkeypatch.setitem(dataset.catalogue(), "toy", record)
+
+    def set_addresses(*addresses):
+        file["addresses"] = list(addresses)
+        return file
+
+    return set_addresses
+
+
+def files_in(*folders):
+    """Everything in the folders but the locks, which stay, empty."""
+    found = [path for folder in folders for path in folder.rglob("*") if path.is_file()]
+    return [path for path in found if path.suffix != ".lock"]
+
+
+def failure(name="toy"):
+    """Return the one sentence that a fetch fails with."""
+    with pytest.raises(FetchError) as caught:
+        cache.original(name)
+    message = str(caught.value)
+    assert "\n" not in message and message.endswith(".") and message[0].isupper()
+    return message
+
+
+def test_download_once_then_no_network(server, toy, folders):
+    toy(server.answer("/good", CONTENT))
+    assert cache.original("toy") == [folders[0] / PATH]
+    assert (folders[0] / PATH).read_bytes() == CONTENT
+    cache.original("toy")
+    assert server.asked == ["/good"]
+    assert files_in(*folders) == [folders[0] / PATH]
+
+
+@pytest.mark.parametrize("wait, shown", [(0.0, False), (0.8, True)])
+def test_progress_shows_on_a_wait_only(server, toy, capsys, wait, shown):
+    toy(server.answer("/good", CONTENT, wait=wait))
+    cache.original("toy")
+    assert ("Downloading toy" in capsys.readouterr().err) == shown
+
+
+def test_file_laid_into_the_users_own_folder_is_found(toy, folders):
+    toy()
+    (folders[1] / "toy").mkdir(parents=True)
+    (folders[1] / PATH).write_bytes(CONTENT)
+    assert cache.original("toy") == [folders[1] / PATH]
+
+
+def test_second_address_when_the_first_is_bad(server, toy):
+    for bad in (server.address + "/nowhere", server.answer("/wrong", CONTENT[::-1])):
+        toy(bad, server.answer("/good", CONTENT))
+        (path,) = cache.original("toy")
+        path.unlink()
+    assert server.asked == ["/nowhere", "/good", "/wrong", "/good"]
+
+
+@pytest.mark.parametrize(
+    "answer, cause",
+    [
+        ({"body": b"", "status": 404}, "answers 404 Not Found"),
+        ({"body": b"", "status": 503}, "answers 503 Service Unavailable"),
+        ({"body": b"<html>Moved</html>"}, "is not the published file (its SHA-256 differs)"),
+        ({"body": CONTENT[::-1]}, "is not the published file (its SHA-256 differs)"),
+        ({"body": CONTENT[:1000], "length": len(CONTENT)}, "broke off"),
+        ({"body": CONTENT, "wait": 1.0}, "did not answer within 0.2 s"),
+    ],
+)
+def test_failed_download_says_why_and_leaves_nothing(server, toy, folders, monkeypatch, answer, cause):
+    monkeypatch.setattr(cache, "TIMEOUT_S", 0.2)
+    toy(server.answer("/file", **answer))
+    message = failure()
+    assert message.startswith(f"Could not download {PATH}: ") and cause in message
+    assert "`python -m data_fetchers get toy`" in message and "SLICEWISE_SOURCE=bundled" in message
+    assert files_in(*folders) == []
+
+
+@pytest.mark.parametrize(
+    "address, cause",
+    [
+        ("http://nowhere.invalid/file", "the network is not reachable; connect once"),
+        ("http://127.0.0.1:9/file", "127.0.0.1 refuses the connection"),
+        ("nonsense", "failed (MissingSchema)"),
+    ],
+)
+def test_no_connection(toy, address, cause):
+    toy(address)
+    assert cause in failure()
+
+
+def test_wrong_file_is_never_used_and_stays_until_it_can_be_replaced(server, toy, folders):
+    toy(server.address + "/nowhere")
+    (folders[0] / "toy").mkdir(parents=True)
+    (folders[0] / PATH).write_bytes(CONTENT[::-1])
+    failure()
+    assert (folders[0] / PATH).read_bytes() == CONTENT[::-1]
+    toy(server.answer("/good", CONTENT))
+    assert cache.original("toy")[0].read_bytes() == CONTENT
+
+
+def test_changed_file_is_noticed_in_the_same_process(server, toy):
+    toy(server.answer("/good", CONTENT))
+    (path,) = cache.original("toy")
+    path.write_bytes(CONTENT[:-1] + b"!")
+    assert cache.original("toy")[0].read_bytes() == CONTENT
+    assert server.asked == ["/good", "/good"]
+
+
+@pytest.mark.parametrize("obstacle", ["no write bit", "file in the way"])
+def test_shared_folder_that_takes_nothing(server, toy, folders, obstacle):
+    folders[0].mkdir()
+    if obstacle == "no write bit":
+        folders[0].chmod(0o555)
+    else:
+        (folders[0] / "toy").touch()
+    toy(server.answer("/good", CONTENT))
+    assert cache.original("toy") == [folders[1] / PATH]
+    folders[0].chmod(0o755)
+
+
+def test_no_folder_takes_files(server, toy, folders):
+    toy(server.answer("/good", CONTENT))
+    for folder in folders:
+        folder.mkdir()
+        (folder / "toy").touch()
+    message = failure()
+    assert "no cache folder takes files" in message and str(folders[1]) in message
+
+
+def test_slicewise_data_is_a_file(toy, folders):
+    toy()
+    folders[0].touch()
+    assert failure() == f"SLICEWISE_DATA is {folders[0]}, which is a file; set it to a folder, or unset it."
+
+
+def test_full_disk(server, toy, folders, monkeypatch):
+    def full(*_):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    toy(server.answer("/good", CONTENT))
+    monkeypatch.setattr(cache._Part, "update", full)  # called by pooch after each piece is written
+    assert "is full; make room" in failure()
+    assert files_in(*folders) == []
+
+
+def test_eight_processes_download_once(server, toy, folders, start_python):
+    file = toy(server.answer("/good", CONTENT, wait=0.5))
+    code = (
+        "from data_fetchers import cache, dataset\n"
+        f"dataset.catalogue()['toy'] = {{'bundled': {{}}, 'original': {{'files': [{file!r}]}}}}\n"
+        "print(cache.original('toy')[0].stat().st_size)"
+    )
+    processes = [start_python(code, folders[0]) for _ in range(8)]
+    printed = [process.communicate(timeout=60) for process in processes]
+    assert {out.strip() for out, _ in printed} == {str(len(CONTENT))}, printed
+    assert server.asked == ["/good"]
+
+
+def test_threads_download_once(server, toy):
+    toy(server.answer("/good", CONTENT, wait=0.3))
+    threads = [threading.Thread(target=cache.original, args=("toy",)) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert server.asked == ["/good"]
+
+
+def test_without_locks_the_result_is_the_same(server, toy, monkeypatch):
+    monkeypatch.setattr(cache, "_try_lock", lambda _: True)
+    toy(server.answer("/good", CONTENT, wait=0.3))
+    threads = [threading.Thread(target=cache.original, args=("toy",)) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert cache.original("toy")[0].read_bytes() == CONTENT
+    assert cache.leftovers("toy") == []
+
+
+def test_lock_file_of_another_user(tmp_path, monkeypatch):
+    def only_to_read(path, mode):
+        if mode == "ab":
+            open(path, mode).close()
+            raise PermissionError
+        return open(path, mode)
+
+    monkeypatch.setattr(cache, "open", only_to_read, raising=False)
+    with cache._open_lock(tmp_path / "lock") as file:
+        assert cache._try_lock(file.fileno())
+
+
+def test_process_that_holds_a_lock_for_too_long(server, toy, folders, monkeypatch):
+    monkeypatch.setattr(cache, "LOCK_WAIT_S", 0.2)
+    toy(server.answer("/good", CONTENT))
+    folders[0].mkdir()
+    with cache._lock(folders[0], "toy"):
+        assert "Another process has been busy with toy" in failure()
+    cache.original("toy")
+
+
+def test_eight_processes_make_the_same_simulated_data(eight):
+    folder, printed = eight
+    assert len({out for out, _ in printed}) == 1 and "run.nii.gz" in printed[0][0], printed
+    assert len([path for path in (folder / "made").iterdir() if path.is_dir()]) == 1
+    errors = "".join(error for _, error in printed)
+    assert errors.count("Making epi, once (00:00)") <= 1  # the others waited
+
+
+def test_killed_while_making(folders, start_python):
+    process = start_python("import data_fetchers; data_fetchers.fetch_epi('bundled')", folders[0])
+    end = time.monotonic() + 60
+    while not list(folders[0].glob("made/.epi-*.part/run.nii.gz")) and time.monotonic() < end:
+        time.sleep(0.02)
+    process.kill()
+    process.communicate()
+    assert cache.find_made("epi") is None
+    assert len(cache.leftovers("epi")) == 1
+    assert cache.repair("epi") and cache.leftovers("epi") == []  # no lock outlived its process
+    assert files_in(*folders) == []
+
+
+def test_damaged_simulated_data_are_made_again(made, monkeypatch, tmp_path):
+    # A simulator that costs nothing takes the place of the real one.
+    from data_fetchers.simulate import epi
+
+    monkeypatch.setenv("SLICEWISE_DATA", str(tmp_path / "new"))
+    monkeypatch.setattr(epi, "make", lambda folder, *_: (folder / "run.nii.gz").write_bytes(b"run"))
+    folder = cache.made("epi")
+    assert folder.name == next((made / "made").glob("epi-*")).name
+    (folder / "run.nii.gz").write_bytes(b"ruin")
+    assert cache.find_made("epi") is None and cache.damaged("epi", "bundled") == [folder]
+    assert (cache.made("epi") / "run.nii.gz").read_bytes() == b"run"
+
+
+def test_new_version_of_a_package_makes_anew(monkeypatch):
+    before = cache._made_name("epi")
+    assert cache._made_name("epi") == before
+    monkeypatch.setattr(cache.metadata, "version", lambda _: "99")
+    assert cache._made_name("epi") != before
+
+
+def test_simulated_data_in_a_shared_folder_are_used(made):
+    mode = stat.S_IMODE(made.stat().st_mode)
+    made.chmod(0o555)
+    assert all(path.is_relative_to(made) for path in fetch_epi().paths)
+    made.chmod(mode)
+
+
+def test_package_without_its_files():
+    with pytest.raises(FetchError, match="nilearn does not hold gone.nii; install it again"):
+        cache.shipped(["nilearn/gone.nii"])
+    with pytest.raises(FetchError, match="install it again"):
+        cache.shipped(["no_such_package/gone.nii"])

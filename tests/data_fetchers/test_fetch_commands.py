@@ -1,0 +1,127 @@
+"""The command line: what it prints and the exit status."""
+
+import hashlib
+import shutil
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import pytest
+
+from data_fetchers import cache, dataset
+from data_fetchers.__main__ import main
+
+
+@pytest.fixture
+def one_file(folders, monkeypatch, server):
+    """The original EPI replaced by two small files, the first of which lies in the cache."""
+    files, contents = [], {}
+    for name in ("anatomy", "run"):
+        img = nib.Nifti1Image(np.full((2, 2, 2), ord(name[0]), np.int16), np.eye(4))
+        content = contents[name] = img.to_bytes()
+        address = server.answer(f"/{name}", content)
+        sha256 = hashlib.sha256(content).hexdigest()
+        files.append(
+            {"path": f"pair/{name}.nii", "bytes": len(content), "sha256": sha256, "addresses": [address]}
+        )
+    monkeypatch.setitem(dataset.catalogue()["epi"]["original"], "files", files)
+    path = folders[0] / "pair" / "anatomy.nii"
+    path.parent.mkdir(parents=True)
+    path.write_bytes(contents["anatomy"])
+    return path
+
+
+def test_list_is_an_aligned_table(one_file, capsys):
+    assert main(["list"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].split() == ["NAME", "LESSONS", "SOURCE", "STATE", "SIZE", "LICENCE"]
+    starts = {line.index(word) for line, word in zip(lines, ["SOURCE"] + ["bundled"] * 3, strict=False)}
+    assert len(starts) == 1
+    epi = [line for line in lines if line.startswith("epi")]
+    assert "made when needed" in epi[0] and "1 of 2 files here" in epi[1]
+    assert "5.1 MB" in lines[1] and all(len(line) < 110 for line in lines)
+
+
+def test_where_names_the_folders_in_order(folders, capsys):
+    folders[0].mkdir()
+    folders[0].chmod(0o555)
+    assert main(["where"]) == 0
+    folders[0].chmod(0o755)
+    assert capsys.readouterr().out.splitlines() == [
+        f"{folders[0]}  (takes no files: read-only)",
+        f"{folders[1]}  (writable)",
+    ]
+
+
+def test_check_of_an_empty_cache(capsys):
+    assert main(["check"]) == 0
+    assert capsys.readouterr().out.splitlines()[-1].startswith("Nothing is wrong: ")
+
+
+def test_check_and_repair_of_a_damaged_file(one_file, capsys, server):
+    whole = one_file.read_bytes()
+    one_file.write_bytes(b"damaged")
+    half = one_file.with_name(f".{one_file.name}.1-abc.part")
+    half.touch()
+    assert main(["check"]) == 1
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[-1] == "Found 1 fault: run `python -m data_fetchers repair`."
+    assert any(line.startswith(f"{one_file} is damaged") for line in lines)
+    assert any(line.startswith("1 unfinished") for line in lines)
+
+    del server.answers["/run"]  # repair goes on where something cannot be had
+    assert main(["repair"]) == 1
+    out, err = capsys.readouterr()
+    assert f"Deleted {one_file}" in out and f"Deleted {half}" in out
+    assert "Could not download pair/run.nii" in err and "404" in err
+    assert one_file.read_bytes() == whole and not half.exists()
+    assert main(["check"]) == 0
+
+
+def test_damaged_file_in_a_folder_of_others(one_file, folders, capsys):
+    one_file.write_bytes(b"damaged")
+    folders[0].chmod(0o555)
+    assert main(["repair"]) == 1
+    folders[0].chmod(0o755)
+    assert "not yours to delete" in capsys.readouterr().err
+    assert one_file.exists()
+
+
+def test_get(made, capsys):
+    assert main(["get", "motor_map", "brain_t1"]) == 0
+    assert capsys.readouterr().out.count("<Dataset") == 2
+
+
+def test_get_without_network_tells_and_goes_on(made, capsys, monkeypatch):
+    for file in dataset.catalogue()["epi"]["original"]["files"]:
+        monkeypatch.setitem(file, "addresses", ["http://nowhere.invalid/"])
+    assert main(["get", "epi", "motor_map"]) == 1
+    out, err = capsys.readouterr()
+    assert out.count("<Dataset") == 2 and "the network is not reachable" in err
+
+
+def test_get_unknown(capsys):
+    assert main(["get", "elephant"]) == 1
+    assert capsys.readouterr().err.startswith("There is no data set 'elephant'; choose from brain_t1, ")
+
+
+@pytest.mark.parametrize("arguments", [["get"], ["get", "--all", "epi"], [], ["dance"]])
+def test_misuse(arguments, capsys):
+    with pytest.raises(SystemExit, match="2"):
+        main(arguments)
+    assert "usage: python -m data_fetchers" in capsys.readouterr().err
+
+
+def test_repair_remakes_damaged_simulated_data(made, tmp_path, monkeypatch, capsys):
+    from data_fetchers.simulate import epi
+
+    whole = Path(cache.find_made("epi"))
+    monkeypatch.setenv("SLICEWISE_DATA", str(tmp_path / "copy"))
+    shutil.copytree(whole, tmp_path / "copy" / "made" / whole.name)
+    (tmp_path / "copy" / "made" / whole.name / "run.nii.gz").write_bytes(b"")
+    files = [path for path in whole.iterdir() if path.name != cache.CONTENTS]
+    monkeypatch.setattr(epi, "make", lambda folder, *_: [shutil.copy(path, folder) for path in files])
+    assert main(["check"]) == 1
+    assert main(["repair"]) == 0
+    assert main(["check"]) == 0
+    assert "epi, bundled: ready (44." in capsys.readouterr().out
