@@ -1,0 +1,1 @@
+"""Registration: fields of displacement, demons, rigid alignment, similarity."""

@@ -1,0 +1,215 @@
+import warnings
+
+import nibabel as nib
+import numpy as np
+import pytest
+from imageio.core.util import Array
+from phantoms import ORIENTATIONS, straight, tilted
+
+from helpers.viewing.volume import as_overlay, as_volume
+
+FLAT = nib.affines.from_matvec([[1, 0, 1], [0, 1, 1], [0, 0, 0]])
+
+
+def test_axes_of_a_plain_array_are_i_right_j_up_and_k_slices():
+    volume = as_volume(np.zeros((4, 5, 6)))
+    assert (volume.axes, volume.signs) == ((0, 1, 2), (1, 1, 1))
+    assert (volume.world, volume.unit, volume.axis_letters) == (False, "voxels", None)
+    np.testing.assert_array_equal(volume.to_mm([1, 2, 3]), [1, 2, 3])
+
+
+def test_a_2d_array_is_a_picture_with_rows_going_down():
+    volume = as_volume(np.zeros((4, 5)))
+    assert volume.is_picture
+    assert volume.shape == (4, 5, 1)
+
+
+@pytest.mark.parametrize(
+    ("shape", "kept"),
+    [
+        ((4, 5, 1), (4, 5, 1)),
+        ((1, 5, 6), (1, 5, 6)),
+        ((4, 5, 6, 1), (4, 5, 6)),
+        ((4, 5, 6, 1, 7), (4, 5, 6, 7)),
+        ((4, 5, 6, 7, 1, 1), (4, 5, 6, 7)),
+    ],
+)
+def test_late_singletons_go_and_axes_in_space_stay(shape, kept):
+    assert as_volume(np.zeros(shape)).data.shape == kept
+
+
+def test_voxels_are_not_copied():
+    data = np.zeros((4, 5, 6))
+    assert np.shares_memory(as_volume(data[::-1, ::2]).data, data)
+
+
+@pytest.mark.parametrize("n_channels", [3, 4])
+def test_a_uint8_picture_with_channels_last_is_a_colour_picture(n_channels):
+    data = np.arange(4 * 5 * n_channels, dtype=np.uint8).reshape(4, 5, n_channels)
+    volume = as_volume(data)
+    assert volume.is_colour
+    assert volume.shape == (4, 5, 1)
+    assert volume.data[2, 3, 0].tolist() == tuple(data[2, 3])
+
+
+def test_three_slices_are_no_colours_if_their_sampling_or_dtype_says_so():
+    data = np.zeros((4, 5, 3), dtype=np.uint8)
+    assert not as_volume(data, sampling=(1, 1, 1)).is_colour
+    assert not as_volume(data.astype(np.int16)).is_colour
+    assert not as_volume(nib.Nifti1Image(data, np.eye(4))).is_colour
+
+
+def test_colour_volumes_are_structured():
+    data = np.zeros((4, 5, 6), dtype=[("R", "u1"), ("G", "u1"), ("B", "u1")])
+    volume = as_volume(nib.Nifti1Image(data, np.eye(4)))
+    assert volume.is_colour
+    assert volume.shape == (4, 5, 6)
+
+
+def test_sampling_is_slice_row_column():
+    volume = as_volume(np.zeros((4, 5, 6)), sampling=(3, 1, 2))
+    assert (volume.axes, volume.signs) == ((2, 1, 0), (1, -1, -1))
+    assert volume.unit == "mm"
+    np.testing.assert_allclose(volume.voxel_sizes, [3, 1, 2])
+    np.testing.assert_allclose(volume.to_mm([1, 1, 1]), [3, 1, 2])
+
+
+def test_imageio_brings_its_sampling():
+    stack = Array(np.zeros((4, 5, 6)), {"sampling": (3.0, 1.0, 2.0), "shape": (4, 5, 6)})
+    np.testing.assert_allclose(as_volume(stack).voxel_sizes, [3, 1, 2])
+    np.testing.assert_allclose(as_volume(stack[:2, 1:]).voxel_sizes, [3, 1, 2])
+    np.testing.assert_allclose(as_volume(stack[0]).voxel_sizes[:2], [1, 2])
+    with pytest.raises(ValueError, match="axes have moved"):
+        as_volume(stack.T)
+    assert as_volume(np.asarray(stack.T)).unit == "voxels"
+
+
+@pytest.mark.parametrize("codes", ORIENTATIONS)
+def test_any_orientation_is_known_and_left_as_stored(codes):
+    img = straight(codes)
+    volume = as_volume(img)
+    assert volume.axis_letters == tuple(codes)
+    np.testing.assert_array_equal(volume.data, np.asanyarray(img.dataobj))
+    for display, (axis, sign) in enumerate(zip(volume.axes, volume.signs, strict=True)):
+        assert codes[axis] == ("LR", "PA", "IS")[display][sign > 0]
+
+
+def test_tilt_is_measured():
+    assert as_volume(straight()).tilt == pytest.approx(0, abs=1e-5)
+    assert not as_volume(straight("PIR")).is_oblique
+    assert as_volume(tilted("LAS", 20)).is_oblique
+    assert as_volume(tilted("LAS", 20)).tilt == pytest.approx(22.2, abs=1)
+
+
+def test_world_and_voxels_are_inverse():
+    volume = as_volume(tilted("PIR", 30))
+    vox = np.random.default_rng(0).uniform(-5, 20, (10, 3))
+    np.testing.assert_allclose(volume.to_vox(volume.to_mm(vox)), vox)
+
+
+def test_a_path_is_read(tmp_path):
+    path = tmp_path / "brain.nii.gz"
+    straight("LPS").to_filename(path)
+    for given in (path, str(path)):
+        assert as_volume(given).axis_letters == ("L", "P", "S")
+
+
+def test_a_nifti_file_without_form_codes_has_sizes_but_no_world(tmp_path):
+    img = straight()
+    img.header["sform_code"] = img.header["qform_code"] = 0
+    volume = as_volume(img)
+    assert (volume.world, volume.unit) == (False, "mm")
+    np.testing.assert_allclose(volume.voxel_sizes, [2, 3, 4])
+    assert not as_volume(nib.Nifti1Image(np.zeros((3, 4, 5)), None)).world
+
+
+def test_an_image_is_not_cached_by_looking(tmp_path):
+    straight().to_filename(tmp_path / "a.nii")
+    img = nib.load(tmp_path / "a.nii")
+    as_volume(img)
+    assert not img.in_memory
+
+
+@pytest.mark.parametrize(
+    ("image", "error", "words"),
+    [
+        (3.0, ValueError, "2 to 4 axes"),
+        (np.zeros(5), ValueError, "2 to 4 axes, but this array has 1"),
+        (np.zeros((2, 3, 4, 5, 6)), ValueError, r"shape is \(2, 3, 4, 5, 6\)"),
+        (np.zeros((0, 4, 5)), ValueError, "empty"),
+        (np.zeros((3, 4), dtype=object), TypeError, "must hold numbers"),
+        (np.full((3, 4), "a"), TypeError, "must hold numbers"),
+        (np.zeros((3, 4), dtype="M8[s]"), TypeError, "must hold numbers"),
+        (None, TypeError, "must hold numbers"),
+        ([[1, 2], [3]], TypeError, "ragged"),
+        (np.zeros((3, 4), dtype=complex), TypeError, "Complex"),
+        (np.zeros((3, 4), dtype=[("x", "f4")]), TypeError, "must be colours"),
+        (nib.Nifti1Image(np.zeros((3, 4, 5)), FLAT), ValueError, "singular"),
+        ("no/such/file.nii", FileNotFoundError, "no image file"),
+    ],
+)
+def test_bad_images_get_one_sentence(image, error, words):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        with pytest.raises(error, match=words) as caught:
+            as_volume(image)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("sampling", [(1, 1), (1, 1, 1, 1), (1, 1, 0), (1, -1, 1), (1, 1, np.nan), 2.0])
+def test_bad_sampling_gets_one_sentence(sampling):
+    with pytest.raises(ValueError, match="3 positive mm"):
+        as_volume(np.zeros((4, 5, 6)), sampling=sampling)
+
+
+def test_sampling_beside_an_affine_is_refused():
+    with pytest.raises(ValueError, match="brings its own"):
+        as_volume(straight(), sampling=(1, 1, 1))
+
+
+def test_files_that_are_no_image_get_one_sentence(tmp_path):
+    (tmp_path / "notes.txt").write_text("hello")
+    (tmp_path / "cut.nii.gz").write_bytes(b"")
+    straight().to_filename(tmp_path / "cut.nii")
+    (tmp_path / "cut.nii").write_bytes((tmp_path / "cut.nii").read_bytes()[:500])
+    for name, words in (("notes.txt", "no format"), (".", "no format"), ("cut.nii", "cut short")):
+        with pytest.raises(ValueError, match=words):
+            as_volume(tmp_path / name)
+    with pytest.raises(ValueError, match="no format"):
+        as_volume(tmp_path / "cut.nii.gz")
+
+
+def test_overlays_lie_on_the_images_grid():
+    img = straight("LPS")
+    volume = as_volume(img)
+    for overlay in (img, np.asanyarray(img.dataobj) > 0, volume):
+        assert as_overlay(volume, overlay).axes == volume.axes
+
+
+@pytest.mark.parametrize(
+    ("overlay", "words"),
+    [
+        (np.zeros((2, 2, 2)), "is not the image's"),
+        (np.zeros((9, 11, 7, 4)), "is not the image's"),
+        (nib.Nifti1Image(np.zeros((9, 11, 7)), np.eye(4)), "different places"),
+        (np.zeros((9, 11, 7), dtype=[("R", "u1"), ("G", "u1"), ("B", "u1")]), "not colours"),
+    ],
+)
+def test_overlays_on_another_grid_get_one_sentence(overlay, words):
+    with pytest.raises(ValueError, match=words):
+        as_overlay(as_volume(straight()), overlay)
+
+
+def test_overlays_may_move_with_the_image():
+    volume = as_volume(np.zeros((3, 4, 5, 6)))
+    assert as_overlay(volume, np.zeros((3, 4, 5, 6))).n_times == 6
+    assert as_overlay(volume, np.zeros((3, 4, 5))).n_times == 1
+
+
+def test_a_uint8_mask_of_three_slices_is_no_colour():
+    assert not as_overlay(as_volume(np.zeros((4, 5, 3))), np.ones((4, 5, 3), np.uint8)).is_colour
+
+
+def test_masked_values_are_no_number():
+    masked = np.ma.masked_less(np.arange(6).reshape(2, 3), 2)
+    assert np.isnan(as_volume(masked).data[0, :2, 0]).all()
