@@ -208,7 +208,9 @@ def proved_text(node):
 
 
 @each_lesson
-@pytest.mark.parametrize("command", [["check"], ["format", "--check", "--diff"]], ids=["lint", "format"])
+@pytest.mark.parametrize(
+    "command", [["check"], ["format", "--check", "--diff", "--line-length=88"]], ids=["lint", "format"]
+)
 def test_code_is_clean(path, command, tmp_path):
     notebook = read(path)
     for cell in notebook.cells:
