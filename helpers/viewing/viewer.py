@@ -131,6 +131,7 @@ class SliceViewer(ipywidgets.VBox):
         self._controls += [self._cmap, self._opacity, self._threshold]
 
         super().__init__(children=self._arranged())
+        self.add_class("slicewise-viewer")
         self.window = window
         self.index = tuple(size // 2 for size in self._volume.shape)
         self._redraw()
