@@ -100,7 +100,7 @@ def test_a_cell_that_never_ends_fails_and_so_does_all_after_it(tmp_path):
         ("predict_first_questions_answer_every_choice", "**Yes**: a half", "Yes: a half"),
         ("predict_first_questions_answer_every_choice", "::::{dropdown} C · To a sixth", "::::{note} C"),
         ("nothing_after_an_exercise_needs_its_answer", "brain.image.get_data()", "n_voxels + 1"),
-        ("tags_are_known_and_folded_cells_explain_themselves", "tags: [exercise]", "tags: [excercise]"),
+        ("tags_are_known_and_folded_cells_explain_themselves", "tags: [exercise]", "tags: [starter]"),
         ("cells_are_short", "brain.image.get_data()", "\n".join(["brain"] * 13)),
         ("opens_with_minutes_and_objectives", "Teaching: 5 min", "Teaching takes long"),
     ],
