@@ -2,7 +2,7 @@
 
 Tags of a code cell: ``exercise`` (the starter), ``check-N`` (a check worth N points), ``solution``,
 ``test`` (asserts the numbers that the prose states), ``raises-NameOfError`` (the cell must end in that
-error). An exercise is a starter, its check and its solution, in this order with prose between them.
+error). An exercise is a starter, its check and its solution, in this order.
 """
 
 import ast

@@ -1,5 +1,6 @@
 """The tests of the lessons can fail: each fault, put into a sound lesson on purpose, is found by name."""
 
+import os
 import re
 import shutil
 import subprocess
@@ -49,11 +50,17 @@ def run_lesson(folder, cells):
     shutil.copy(ROOT / "tests" / "lessonfile.py", folder / "tests")
     text = HEADER + "".join(f"\n```{{code-cell}} ipython3\n{cell}\n```\n" for cell in cells)
     (folder / "lessons" / "01_trial.md").write_text(text, encoding="utf-8")
+    return run_pytest(folder)
+
+
+def run_pytest(folder):
+    """Run pytest on the lessons of a folder, on bundled data alone."""
     return subprocess.run(
         [sys.executable, "-m", "pytest", "-q", "--color=no", "-p", "no:cacheprovider", "lessons"],
         cwd=folder,
         capture_output=True,
         text=True,
+        env=os.environ | {"SLICEWISE_DATA": ""},
     )
 
 
@@ -73,12 +80,7 @@ def test_a_cell_that_never_ends_fails_and_so_does_all_after_it(tmp_path):
     (tmp_path / "pyproject.toml").write_text(pyproject.replace("cell-timeout=120", "cell-timeout=1"))
     lesson = tmp_path / "lessons" / "01_trial.md"
     lesson.write_text(HEADER + "\n```{code-cell} ipython3\nwhile True: pass\n```\n\n```{code-cell}\n1\n```\n")
-    run = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "--color=no", "-p", "no:cacheprovider", "lessons"],
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-    )
+    run = run_pytest(tmp_path)
     assert run.returncode == 1
     assert "Timeout of 1 seconds exceeded" in run.stdout
     assert re.search(r"1 failed, 1 error|2 failed", run.stdout)

@@ -19,7 +19,7 @@ ALLOWED_MAGICS = {"%matplotlib", "%timeit"}
 LONGEST_CELL = 12
 # A number that needs no proof: a part of a name, an ordinal, a reference, a year or a planned duration.
 NO_CLAIM = re.compile(
-    r"[Ll]essons? [\d, ]+|objectives? [\d, ]+|part \d+|\d+-bit|^ *\d+\. |\b(19|20)\d\d\b"
+    r"[Ll]essons? [\d, ]+|objectives? [\d, ]+|part \d+|\d+(-bit| bits)|^ *\d+\. |\b(19|20)\d\d\b"
     r"|^Teaching: .+$|\bT[12]\b",
     re.M,
 )
@@ -85,7 +85,7 @@ def test_every_objective_is_exercised_and_has_its_key_point(path):
 
 @each_lesson
 def test_exercises_are_complete(path):
-    """Starter, hint, check and solution, each once and in this order, and typical wrong answers to try."""
+    """Hint, starter, check and solution, each once and in this order, and typical wrong answers."""
     kinds, names = [], []
     for cell in read(path).cells:
         if cell.cell_type == "markdown":
@@ -96,7 +96,7 @@ def test_exercises_are_complete(path):
             names.append(lessonfile.exercise_name(cell))
         else:
             kinds += [{"exercise": "starter"}.get(tag, tag) for tag in tags(cell) & {"exercise", "solution"}]
-    assert kinds == ["exercise", "starter", "Hint", "check", "solution"] * len(names)
+    assert kinds == ["exercise", "Hint", "starter", "check", "solution"] * len(names)
     assert len(set(names)) == len(names)
     wrongs = lessonfile.wrong_answers(path)
     assert wrongs.keys() == set(names)

@@ -6,6 +6,7 @@ module ``helpers.exercises.image_intro`` computes the right answer from the data
 :class:`Feedback`, which a notebook displays.
 """
 
+import re
 from dataclasses import dataclass
 from html import escape
 from importlib import import_module
@@ -43,7 +44,7 @@ class Feedback:
         colour = "#2a8f5c" if self.passed else "#c4620a"
         return (
             f'<div role="status" style="border-left: 0.4em solid {colour}; padding: 0.3em 0.8em">'
-            f"{escape(repr(self))}</div>"
+            f"{_code(escape(repr(self)))}</div>"
         )
 
 
@@ -261,8 +262,19 @@ def _difference(answer, expected, unit, rtol, atol):
             return f"wrong by a factor of {factor}: mind the units."
     if answer.ndim:
         right = np.isclose(answer, expected, rtol=rtol, atol=atol)
+        if answer.ndim == 1 and answer.size <= 4:
+            wrong = ", ".join(f"{value:g}{unit}" for value in answer[~right])
+            return f"{wrong} {'is' if np.count_nonzero(~right) == 1 else 'are'} not right."
         return f"the shape is right, but only {_share(right)} are right."
-    return f"{answer.item():g}{unit} is too {'large' if answer > expected else 'small'}."
+    # “Too large” would mislead where both are negative.
+    size = "far from zero" if expected < 0 else "large"
+    near = "near zero" if expected < 0 else "small"
+    return f"{answer.item():g}{unit} is too {size if abs(answer) > abs(expected) else near}."
+
+
+def _code(text):
+    """Return HTML text with what stands between backticks set as code."""
+    return re.sub(r"`([^`]+)`", r"<code>\1</code>", text)
 
 
 def _share(right):
@@ -273,7 +285,7 @@ def _shape(array):
     if array.ndim == 0:
         return "one number"
     if array.ndim == 1:
-        return f"{array.size} numbers"
+        return f"a list of {array.size}" if array.size == 1 else f"{array.size} numbers"
     return f"an array of shape {array.shape}"
 
 
