@@ -590,6 +590,12 @@ def test(arguments=()):
     return hand_over([str(PYTHON), "-m", "pytest"] + arguments, REPO, SLICEWISE_CHROMIUM=chromium)
 
 
+def data(arguments):
+    """Pass a command to `data_fetchers`, which lists, gets, checks and repairs the data sets."""
+    set_up()
+    return hand_over([str(PYTHON), "-m", "data_fetchers"] + (list(arguments) or ["list"]), REPO)
+
+
 def find_chromium():
     """Return a Chromium for the browser tests, installed by the system's package manager if need be."""
     named = os.environ.get("SLICEWISE_CHROMIUM")
@@ -638,6 +644,9 @@ def book():
     """Build the website from nothing, so that no number of an earlier run survives."""
     set_up({"book"})
     remove(REPO / "_build")
+    # Made beforehand, so that no page shows the progress of making them.
+    environment = dict(child_environment(), SLICEWISE_SOURCE="bundled")
+    subprocess.call([str(PYTHON), "-m", "data_fetchers", "get", "--all"], cwd=str(REPO), env=environment)
     builder = shutil.which("jupyter-book", path=str(SCRIPTS))
     words = [builder, "build", "-W", "-n", "--keep-going", "."]
     code = subprocess.call(words, cwd=str(REPO), env=child_environment())
@@ -837,6 +846,8 @@ def parser():
     add("check", "find out whether the installation is sound, with a remedy for what is not")
     each = add("test", "run the tests; every argument goes to pytest")
     each.usage = "course.py test [-h] [PYTEST ARGUMENT ...]"
+    each = add("data", "list the data sets; `get --all` fetches, `check` verifies and `repair` mends them")
+    each.usage = "course.py data [-h] [COMMAND ...]"
     add("book", "build the website")
     add("clean", "remove the environment, the built website and caches; never lessons or data")
     return top
@@ -846,7 +857,7 @@ def run(words):
     """Carry out one command line and return the exit code."""
     top = parser()
     options, others = top.parse_known_args(words)
-    if others and options.command != "test":
+    if others and options.command not in ("test", "data"):
         top.error(f"unrecognized arguments: {' '.join(others)}")
     if options.command == "lab":
         return lab(options.folder, options.port, not options.no_browser)
@@ -854,6 +865,8 @@ def run(words):
         return start(options.folder)
     if options.command == "test":
         return test(others)
+    if options.command == "data":
+        return data(others)
     if options.command is None:
         top.print_help()
         return 0

@@ -424,6 +424,13 @@ def test_check_finds_a_package_that_is_not_as_pinned(finished, capsys):
 # Tests and their browser
 
 
+def test_data_commands_go_to_data_fetchers(finished):
+    words, _, _ = finished.main(["data", "get", "--all"])
+    assert words[1:] == ["-m", "data_fetchers", "get", "--all"]
+    words, _, _ = finished.main(["data"])
+    assert words[-1] == "list"
+
+
 def test_arguments_go_to_pytest(course, monkeypatch, tmp_path):
     browser = tmp_path / "chromium"
     browser.write_text("")
