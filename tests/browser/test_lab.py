@@ -87,7 +87,11 @@ def test_first_minutes(lab, page):
     page.get_by_role("menuitem", name="Run All Cells", exact=True).click()
     expect(page.locator(".jp-Notebook-ExecutionIndicator[data-status=idle]")).to_be_visible(timeout=240_000)
     # The notebook keeps in the page only what is near the part that is seen.
-    page.locator(".jp-NotebookPanel .jp-WindowedPanel-outer").evaluate("panel => panel.scrollTop = 0")
+    panel = page.locator(".jp-NotebookPanel .jp-WindowedPanel-outer")
+    panel.evaluate("panel => panel.scrollTop = panel.scrollHeight")
+    expect(page.get_by_text("# The numbers in the text")).to_be_visible()
+    assert page.get_by_text("published = {").count() == 0, "a folded cell shows its code"
+    panel.evaluate("panel => panel.scrollTop = 0")
     viewer = page.locator(".slicewise-viewer").first
     expect(viewer).to_be_visible()
     page.screenshot(path=SHOTS / "lab_lesson_run.png")
