@@ -18,7 +18,7 @@ def main(arguments=None):
     commands.add_parser("list", help="what there is, and what of it is on this machine")
     commands.add_parser("where", help="the cache folders, in the order of search")
     commands.add_parser("check", help="verify every file that is there")
-    commands.add_parser("repair", help="delete what is damaged and get it again")
+    commands.add_parser("repair", help="delete what is damaged, and get it again, or outdated")
     get = commands.add_parser(
         "get",
         help="make the simulated and download the published data; SLICEWISE_SOURCE picks one of the two",
@@ -74,6 +74,9 @@ def _check():
         )
     for fault in faults:
         print(fault)
+    old = sum(len(cache.outdated(name)) for name in catalogue())
+    if old:
+        print(f"{old} simulated by an older version of the course; `repair` deletes them.")
     if halves:
         print(
             f"{halves} unfinished, of a process at work or one that was killed; `repair` deletes the latter."
@@ -92,7 +95,8 @@ def _get(names):
         record(name, "bundled")  # every name is known before any work begins
     status = 0
     for name, source in _sources():
-        if name in names and os.environ.get("SLICEWISE_SOURCE") in (None, "", source):
+        same_in_both = "original" not in catalogue()[name]
+        if name in names and (same_in_both or os.environ.get("SLICEWISE_SOURCE") in (None, "", source)):
             status |= _fetch(name, source)
     return status
 
@@ -139,6 +143,9 @@ def _state(name, source):
         if folder is None:
             return "made when needed", ""
         return "ready", size_text(sum(path.stat().st_size for path in folder.rglob("*")))
+    if "nilearn" in table:
+        maps = {path for folder in cache.folders() for path in (folder / name).glob("oasis1/*/mwrc1*.nii.gz")}
+        return f"{len(maps)} subjects here" if maps else "not here", ""
     here = sum(cache.find(file) is not None for file in table["files"])
     state = {0: "not here", len(table["files"]): "ready"}.get(
         here, f"{here} of {len(table['files'])} files here"

@@ -3,7 +3,7 @@
 The cache is one folder or two. ``SLICEWISE_DATA`` names a folder that is searched first; it may be shared by
 many, and it may be read-only. What it lacks and cannot take goes into the user's own cache folder.
 Published files lie where the catalogue says; simulated data sets lie in ``made``, one folder each, whose
-name holds a hash of everything the data depend on.
+name holds a hash of everything the data depend on; ``terms`` keeps the terms of use that were shown.
 
 Two rules keep the cache sound. Nothing gets its final name before it is whole and verified: it is written
 under a temporary name in the same folder and then renamed, which either happens or does not. And the locks
@@ -16,22 +16,28 @@ import json
 import os
 import secrets
 import shutil
+import stat
 import sys
+import tarfile
 import threading
 import time
-from contextlib import contextmanager
+import zipfile
+from contextlib import contextmanager, suppress
 from importlib import import_module, metadata
 from importlib.util import find_spec
-from pathlib import Path
+from pathlib import Path, PurePosixPath, PureWindowsPath
 from urllib.parse import urlsplit
 
 import platformdirs
 from tqdm import tqdm
 
-from .dataset import record
+from .dataset import catalogue, record, size_text
 
 TIMEOUT_S = 30  # without a byte from the server
+MIN_BYTES_PER_S = 10_000  # on average, after TIMEOUT_S; below this a server is taken for one that stalls
+PAUSE_S = 1  # before the second attempt after a fault that may pass
 LOCK_WAIT_S = 600
+ARCHIVE_LIMIT = 4_000_000_000  # bytes, of an archive and of all that it unpacks to
 CONTENTS = "contents.json"  # in each simulated data set: its files, their sizes and hashes
 
 _verified = set()  # (path, bytes, time of change, SHA-256), once per process
@@ -104,17 +110,45 @@ def original(name):
     files = _files(name)
     missing = [file for file in files if find(file) is None]
     if missing:
-        home = _home(Path(missing[0]["path"]).parent, f"download {name}")
+        home = home_for(Path(missing[0]["path"]).parent, f"download {name}")
+        show_terms(name)
+        groups = {}  # the members of one archive come together
+        for file in missing:
+            groups.setdefault(tuple(file["addresses"]), []).append(file)
         total = sum(file["bytes"] for file in missing)
-        with _lock(home, name), _Bar(f"Downloading {name}", total) as bar:
-            for file in missing:
-                if find(file) is None:  # another process may have been faster
-                    _download(name, file, home / file["path"], bar)
+        with lock(home, name), Bar(f"Downloading {name}", total) as bar:
+            for group in groups.values():
+                group = [file for file in group if find(file) is None]  # another process may have been faster
+                if group:
+                    _download(name, group, home, bar)
     return [find(file) for file in files]
 
 
-def made(name):
+def show_terms(name):
+    """Print the terms of published data whose owner asks for it, once per user."""
+    table = record(name, "original")
+    if not table.get("show_terms"):
+        return
+    text = f"{catalogue()[name]['title']}: {table['terms']} See {table['licence_url']}"
+    note = folders()[-1] / "terms" / f"{name}.txt"
+    with suppress(OSError):
+        if note.read_text(encoding="utf-8") == text:
+            return
+    print(text)
+    with suppress(OSError):  # where it cannot be remembered, it is shown again
+        note.parent.mkdir(parents=True, exist_ok=True)
+        note.write_text(text, encoding="utf-8")
+
+
+def made(name, *arguments):
     """Return the folder of a simulated data set; make it if it is not there.
+
+    Parameters
+    ----------
+    name : str
+        The data set.
+    *arguments
+        What its simulator wants besides folder and inputs, numbers.
 
     Raises
     ------
@@ -122,21 +156,21 @@ def made(name):
         If it cannot be written, or what it is made from is not there.
     """
     table = record(name, "bundled")
-    found = find_made(name)
+    found = find_made(name, *arguments)
     if found:
         return found
-    home = _home(Path("made"), f"make {name}")
-    with _lock(home, name):
-        found = find_made(name)
+    home = home_for(Path("made"), f"make {name}")
+    with lock(home, name):
+        found = find_made(name, *arguments)
         if found:
             return found
-        folder = home / "made" / _made_name(name)
+        folder = home / "made" / _made_name(name, *arguments)
         temporary = folder.with_name(_temporary_name(folder.name))
         try:
             temporary.mkdir()
-            with _Bar(f"Making {name}, once"):
+            with Bar(f"Making {name}, once"):
                 simulator = import_module(f"data_fetchers.simulate.{table['simulator']}")
-                simulator.make(temporary, *shipped(table["inputs"]))
+                simulator.make(temporary, *shipped(table["inputs"]), *arguments)
                 _write_contents(temporary)
             if folder.exists():  # damaged, or it would have been found
                 shutil.rmtree(folder)
@@ -179,15 +213,26 @@ def is_right(path, file):
     return True
 
 
-def find_made(name):
-    """Return the folder of a simulated data set, whole and of this version; None if nowhere."""
-    return next((folder for folder in made_candidates(name) if is_whole(folder)), None)
+def find_made(name, *arguments):
+    """Return the folder of a simulated data set, whole and of this version; None if nowhere.
+
+    Without arguments, that of any.
+    """
+    wanted = _made_name(name, *arguments)
+    places = (path for path in made_candidates(name) if path.name == wanted or not arguments)
+    return next(filter(is_whole, places), None)
 
 
 def made_candidates(name):
     """Return the folders of this version of a simulated data set that exist, whole or not."""
-    places = (folder / "made" / _made_name(name) for folder in folders())
-    return [place for place in places if os.path.isdir(place)]
+    return [path for path in _made_folders(name) if path.name.startswith(_made_name(name))]
+
+
+def outdated(name):
+    """Return the folders of other versions of a simulated data set: nothing will read them again."""
+    if "simulator" not in record(name, "bundled"):
+        return []
+    return [path for path in _made_folders(name) if not path.name.startswith(_made_name(name))]
 
 
 def is_whole(folder):
@@ -219,7 +264,7 @@ def leftovers(name):
 
 
 def repair(name):
-    """Delete what is damaged or left over of a data set, wherever we may; return what was deleted.
+    """Delete what is damaged, left over or outdated of a data set, wherever we may; return what was deleted.
 
     Raises
     ------
@@ -230,8 +275,9 @@ def repair(name):
     for folder in folders():
         if why_unwritable(folder):
             continue
-        with _lock(folder, name):  # under the lock, no leftover belongs to a process at work
-            for path in damaged(name, "bundled") + damaged(name, "original") + leftovers(name):
+        with lock(folder, name):  # under the lock, no leftover belongs to a process at work
+            broken = damaged(name, "bundled") + damaged(name, "original")
+            for path in broken + leftovers(name) + outdated(name):
                 if path.is_relative_to(folder):
                     try:
                         shutil.rmtree(path) if path.is_dir() else path.unlink()
@@ -248,15 +294,23 @@ def _files(name):
     return record(name, "original").get("files", [])
 
 
-def _made_name(name):
-    """Return the folder's name: the data set's, and a hash of all that its bytes depend on."""
+def _made_name(name, *arguments):
+    """Return the folder's name: the data set's, a hash of all that its bytes depend on, the arguments."""
     table = record(name, "bundled")
-    sources = [Path(__file__).with_name("simulate") / f"{table['simulator']}.py", *shipped(table["inputs"])]
+    modules = [table["simulator"], *table.get("uses", [])]
+    sources = [Path(__file__).with_name("simulate") / f"{module}.py" for module in modules]
+    sources += shipped(table["inputs"])
     parts = [_sha256(path) for path in sources]
     parts += [
         f"{package} {metadata.version(package)}" for package in ("numpy", "scipy", "nibabel", "pydicom")
     ]
-    return f"{name}-{hashlib.sha256(' '.join(parts).encode()).hexdigest()[:16]}"
+    sha256 = hashlib.sha256(" ".join(parts).encode()).hexdigest()
+    return "-".join([name, sha256[:16], *map(str, arguments)])
+
+
+def _made_folders(name):
+    """Return the folders of a simulated data set, of any version."""
+    return [path for folder in folders() for path in sorted((folder / "made").glob(f"{name}-*"))]
 
 
 def _write_contents(folder):
@@ -277,69 +331,181 @@ def _sha256(path):
 # Downloaded
 
 
-def _download(name, file, target, bar):
-    """Download one file of the catalogue to ``target``, from the first address that has it."""
-    from pooch import HTTPDownloader  # here, as it is slow to import and seldom needed
-    from requests import RequestException
+class _UnusableError(Exception):
+    """What a server sent is not what the catalogue says; the message completes “what the server sent …”."""
 
-    causes = []
-    for address in file["addresses"]:
-        progress = _Part(bar, file["bytes"])
+
+def _download(name, files, home, bar):
+    """Download one file, or all members of one archive, from the first address that has them."""
+    from requests import RequestException  # here, as it is slow to import and seldom needed
+    from urllib3.exceptions import HTTPError
+
+    (first, *_), causes = files, []
+    target = home / first["path"]
+    progress = _Part(bar, sum(file["bytes"] for file in files))
+    addresses = list(first["addresses"])
+    for address in addresses:  # a list that grows: after a fault that may pass, an address is tried once more
         part = target.with_name(_temporary_name(target.name))
         try:
             target.parent.mkdir(parents=True, exist_ok=True)
-            with open(part, "xb") as out:
-                HTTPDownloader(progressbar=progress, chunk_size=65536, timeout=TIMEOUT_S)(address, out, None)
-            if is_right(part, file):
+            if "member" in first:
+                _stream(address, ARCHIVE_LIMIT, part, progress)
+                for file, content in _members(part, files):
+                    _place(file, content, home)
+            else:
+                _stream(address, first["bytes"], part, progress)
+                if not is_right(part, first):
+                    raise _UnusableError(_what_it_is(part))
                 os.replace(part, target)
-                return
-            progress.reset()
-            host = urlsplit(address).hostname
-            causes.append(f"what {host} sent is not the published file (its SHA-256 differs)")
-        except RequestException as error:
-            progress.reset()
-            causes.append(_network_cause(error, address))
+            return
+        except _UnusableError as error:
+            causes.append(f"what {urlsplit(address).hostname} sent {error}")
+        except (RequestException, HTTPError) as error:
+            cause, may_pass = _network_cause(error, address)
+            causes.append(cause)
+            if may_pass and addresses.count(address) == 1:
+                addresses.append(address)
+                time.sleep(PAUSE_S)
         except OSError as error:
             cause = _cause(error, target.parent)
-            raise FetchError(f"Could not download {file['path']}: {cause}; {_disk_remedy()}") from error
+            raise FetchError(f"Could not download {first['path']}: {cause}; {_disk_remedy()}") from error
         finally:
             part.unlink(missing_ok=True)
+        progress.reset()
+    wrong = [
+        f"{path}, which is there, is not the published file and is never used" for path in candidates(first)
+    ]
     when = "connect once" if causes[-1] == _NO_NETWORK else "try again later"
     raise FetchError(
-        f"Could not download {file['path']}: {', and '.join(dict.fromkeys(causes))}; {when} and run "
+        f"Could not download {first['path']}: {', and '.join(dict.fromkeys(causes + wrong))}; {when} and run "
         f"`python -m data_fetchers get {name}`, or use the simulated data with SLICEWISE_SOURCE=bundled."
     )
+
+
+def _stream(address, n_bytes, part, progress):
+    """Write what lies at an address to the file ``part``, ``n_bytes`` at most."""
+    import requests
+
+    # What a server packs for the way would be counted and hashed packed.
+    headers = {"Accept-Encoding": "identity"}
+    with (
+        open(part, "xb") as out,
+        requests.get(address, stream=True, timeout=TIMEOUT_S, headers=headers) as response,
+    ):
+        response.raise_for_status()
+        start = time.monotonic()
+        # read1 gives what has come; any other way to read waits for a whole block, drop by drop. It raises an
+        # error if less comes than the server said.
+        while chunk := response.raw.read1(65536):
+            out.write(chunk)
+            progress.update(len(chunk))
+            if out.tell() > n_bytes:
+                raise _UnusableError(_what_it_is(part, "it is larger"))
+            if out.tell() < MIN_BYTES_PER_S * (time.monotonic() - start - TIMEOUT_S):
+                raise _UnusableError(f"came too slowly, below {size_text(MIN_BYTES_PER_S)} per second")
+
+
+def _what_it_is(part, difference="its SHA-256 differs"):
+    """Return in words what came instead of a file."""
+    with open(part, "rb") as file:
+        start = file.read(500).lstrip().lower()
+    if start.startswith((b"<!doctype html", b"<html")):
+        return "is a web page, perhaps the login of the network, and not the published file"
+    return f"is not the published file ({difference})"
+
+
+def _members(archive, files):
+    """Yield (file of the catalogue, content) of an archive; what the catalogue does not name is not read."""
+    wanted, total = {file["member"]: file for file in files}, 0
+    try:
+        for name, n_bytes, is_file, _ in _entries(archive):  # all of it is judged before any of it is used
+            total += n_bytes
+            if total > ARCHIVE_LIMIT:
+                raise _UnusableError(f"is an archive that unpacks to more than {ARCHIVE_LIMIT} bytes")
+            ways = PurePosixPath(name), PureWindowsPath(name)
+            if any(way.anchor or ".." in way.parts for way in ways):
+                raise _UnusableError(f"is an archive with the path {name}, which leads out of its folder")
+            if name in wanted and not is_file:
+                raise _UnusableError(f"is an archive in which {name} is a link or a folder")
+        for name, _, _, read in _entries(archive):
+            file = wanted.pop(name, None)
+            if file is None:
+                continue
+            content = read(file["bytes"] + 1)
+            if hashlib.sha256(content).hexdigest() != file["sha256"]:
+                differs = "it is larger" if len(content) > file["bytes"] else "its SHA-256 differs"
+                raise _UnusableError(f"is an archive in which {name} is not the published file ({differs})")
+            yield file, content
+    except _UnusableError:
+        raise
+    except Exception as error:  # damage leads a reader anywhere
+        raise _UnusableError("is a damaged archive") from error
+    if wanted:
+        raise _UnusableError(f"is an archive without {next(iter(wanted))}")
+
+
+def _entries(archive):
+    """Yield (name, stated bytes, whether it is a file, function that reads) of a zip or tar file."""
+    if zipfile.is_zipfile(archive):
+        with zipfile.ZipFile(archive) as opened:
+            for info in opened.infolist():
+                is_file = not info.is_dir() and not stat.S_ISLNK(info.external_attr >> 16)
+                yield info.filename, info.file_size, is_file, lambda n, info=info: opened.open(info).read(n)
+    else:
+        with tarfile.open(archive) as opened:
+            for info in opened:
+                yield (
+                    info.name,
+                    info.size,
+                    info.isfile(),
+                    lambda n, info=info: opened.extractfile(info).read(n),
+                )
+
+
+def _place(file, content, home):
+    """Write the content of a file of the catalogue to its place."""
+    target = home / file["path"]
+    part = target.with_name(_temporary_name(target.name))
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        part.write_bytes(content)
+        os.replace(part, target)
+    finally:
+        part.unlink(missing_ok=True)
 
 
 _NO_NETWORK = "the network is not reachable"
 
 
 def _network_cause(error, address):
-    """Return in words why a request failed."""
+    """Return in words why a request failed, and whether the fault may pass within a second."""
     import requests
-    import urllib3
+    from urllib3 import exceptions
 
     host = urlsplit(address).hostname
     reason = getattr(error.args[0], "reason", None) if error.args else None
     if isinstance(error, requests.HTTPError):
-        return f"{host} answers {error.response.status_code} {error.response.reason}".rstrip()
-    if isinstance(error, requests.Timeout) or "Read timed out" in str(error):
-        return f"{host} did not answer within {TIMEOUT_S} s"
+        status = error.response.status_code
+        return f"{host} answers {status} {error.response.reason}".rstrip(), status == 429 or status >= 500
+    if isinstance(error, requests.Timeout | exceptions.TimeoutError):
+        return f"{host} did not answer within {TIMEOUT_S} s", False
+    if isinstance(error, requests.TooManyRedirects):
+        return f"{host} sends the request round in circles", False
     if isinstance(error, requests.exceptions.SSLError):
-        return f"the secure connection to {host} failed"
+        return f"the secure connection to {host} failed", False
     if isinstance(error, requests.exceptions.ProxyError):
-        return "the network's proxy refused"
-    if isinstance(reason, urllib3.exceptions.NewConnectionError):
-        return f"{host} refuses the connection" if "refused" in str(reason) else _NO_NETWORK
-    if isinstance(error, requests.ConnectionError | requests.exceptions.ChunkedEncodingError):
-        return f"the connection to {host} broke off"
-    return f"the request to {host} failed ({type(error).__name__})"
+        return "the network's proxy refused", False
+    if isinstance(reason, exceptions.NewConnectionError):
+        return f"{host} refuses the connection" if "refused" in str(reason) else _NO_NETWORK, False
+    if isinstance(error, requests.ConnectionError | exceptions.HTTPError):
+        return f"the connection to {host} broke off", True
+    return f"the request to {host} failed ({type(error).__name__})", False
 
 
 def _cause(error, place):
     """Return in words why a file could not be written."""
-    if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return f"the disk that holds {place} is full"
+    if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+        return f"the disk that holds {place} is full, or your share of it"
     return f"{place} cannot be written ({error.strerror or error})"
 
 
@@ -350,7 +516,7 @@ def _disk_remedy():
 # Shared between processes
 
 
-def _home(inner, purpose):
+def home_for(inner, purpose):
     """Return the first cache folder whose subfolder ``inner`` takes files."""
     reasons = {folder: why_unwritable(folder) or why_unwritable(folder / inner) for folder in folders()}
     home = next((folder for folder, reason in reasons.items() if reason is None), None)
@@ -377,7 +543,7 @@ def _rename_folder(source, target):
 
 
 @contextmanager
-def _lock(folder, name):
+def lock(folder, name):
     """Hold the lock of one data set in one cache folder; wait for whoever has it.
 
     The operating system owns the lock, so it ends with the process that holds it, however that ends: no
@@ -385,7 +551,7 @@ def _lock(folder, name):
     """
     with _open_lock(folder / f".{name}.lock") as file:
         end = time.monotonic() + LOCK_WAIT_S
-        with _Bar(f"Waiting for another process to finish {name}"):
+        with Bar(f"Waiting for another process to finish {name}"):
             while not _try_lock(file.fileno()):
                 if time.monotonic() > end:
                     raise FetchError(
@@ -420,7 +586,7 @@ def _try_lock(descriptor):
     return True
 
 
-class _Bar:
+class Bar:
     """A progress bar that shows after half a second, and a clock where there is nothing to count."""
 
     def __init__(self, text, total=None):
@@ -458,18 +624,17 @@ def _in_notebook():
 
 
 class _Part:
-    """The share of one file in the bar of all, with the methods that pooch calls."""
+    """The share of one download in the bar of all."""
 
     def __init__(self, bar, n_bytes):
         self._bar, self._n_bytes, self._seen = bar, n_bytes, 0
 
     def update(self, n):
-        step = min(n, self._n_bytes - self._seen)  # pooch counts in whole chunks
+        """Count ``n`` more bytes."""
+        step = min(n, self._n_bytes - self._seen)  # an archive may be larger than what is taken from it
         self._seen += step
         self._bar.update(step)
 
     def reset(self):
+        """Count from zero again."""
         self.update(-self._seen)
-
-    def close(self):
-        pass

@@ -12,16 +12,37 @@ def catalogue():
     """Return the catalogue: data set's name → its record, in the order of the lessons.
 
     A record has ``title``, ``lessons`` and one table for each source, ``bundled`` and ``original``; a data
-    set that is the same in both has ``bundled`` alone. A source has ``description``, ``grid``, ``licence``
-    (an SPDX identifier where there is one), ``licence_url``, ``citation``, ``doi``, ``terms``, and says
-    where its files come from:
+    set that is the same in both, or has no original, has ``bundled`` alone. A source has ``description``,
+    ``grid``, ``licence`` (an SPDX identifier where there is one), ``licence_url``, ``citation``, ``doi``,
+    ``terms``, perhaps ``show_terms`` (they are printed before the first download), and says where its files
+    come from:
 
-    - ``files``: tables of ``path`` in the cache, ``bytes``, ``sha256`` and ``addresses``, tried in order;
+    - ``files``: tables of ``path`` in the cache, ``bytes``, ``sha256`` and ``addresses``, tried in order; if
+      there is a ``member``, what lies at the addresses is an archive, and the file is that member of it;
     - ``shipped``: files of an installed package, as package/path;
-    - ``simulator``: a module of `data_fetchers.simulate`, with ``inputs`` written as ``shipped`` is.
+    - ``simulator``: a module of `data_fetchers.simulate`, with ``inputs`` written as ``shipped`` is, and
+      perhaps ``uses``, other modules there that it imports;
+    - ``nilearn``: a function of `nilearn.datasets`, which keeps its files in its own way.
+
+    In the TOML file, ``files`` are short: a list of name, bytes, SHA-256 and, where it differs, the name at
+    the addresses. ``folder`` stands before the names in the cache, and each of ``addresses`` before the names
+    at the addresses; instead of ``addresses`` there may be ``archives``, and the names are those of members.
     """
     with open(Path(__file__).with_name("catalogue.toml"), "rb") as file:
-        return tomllib.load(file)
+        records = tomllib.load(file)
+    for table in (table for sources in records.values() for table in sources.values()):
+        if isinstance(table, dict) and "files" in table:
+            table["files"] = [_file(table, *row) for row in table["files"]]
+    return records
+
+
+def _file(table, name, n_bytes, sha256, there=None):
+    """Return one file of the catalogue, written out."""
+    there = there or name
+    file = {"path": f"{table['folder']}/{name}", "bytes": n_bytes, "sha256": sha256}
+    if "archives" in table:
+        return file | {"addresses": table["archives"], "member": there}
+    return file | {"addresses": [base + there for base in table["addresses"]]}
 
 
 def record(name, source):
@@ -61,10 +82,11 @@ class Dataset:
         What you may do with them, whom to cite, and what else is asked of you ("" if nothing).
     paths : list of Path
         The files, ready to be read.
-    image : image object or None
-        The main image; nothing of its data is in memory yet.
+    image : image object, ndarray or None
+        The main image: of a volume, a nibabel image, and nothing of its data is in memory yet if it is one
+        file; of a picture, an array (row, column).
     images : dict or None
-        All images by name.
+        All images by name; lists of paths where there is one for each person.
     table : pandas.DataFrame or None
         The table, for data that are a table.
     anatomy : image object or None

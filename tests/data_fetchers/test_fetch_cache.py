@@ -1,8 +1,6 @@
-"""Downloads, verification, sharing between processes, and every fault in one sentence."""
+"""Downloads, verification and sharing between processes; the faults have a table of their own."""
 
-import errno
 import hashlib
-import os
 import stat
 import threading
 import time
@@ -10,6 +8,7 @@ import time
 import pytest
 
 from data_fetchers import FetchError, cache, dataset, fetch_epi
+from tests.data_fetchers import faults
 
 CONTENT = bytes(range(256)) * 2000
 PATH = "toy/toy.bin"
@@ -80,47 +79,38 @@ def test_second_address_when_the_first_is_bad(server, toy):
     assert server.asked == ["/nowhere", "/good", "/wrong", "/good"]
 
 
-@pytest.mark.parametrize(
-    "answer, cause",
-    [
-        ({"body": b"", "status": 404}, "answers 404 Not Found"),
-        ({"body": b"", "status": 503}, "answers 503 Service Unavailable"),
-        ({"body": b"<html>Moved</html>"}, "is not the published file (its SHA-256 differs)"),
-        ({"body": CONTENT[::-1]}, "is not the published file (its SHA-256 differs)"),
-        ({"body": CONTENT[:1000], "length": len(CONTENT)}, "broke off"),
-        ({"body": CONTENT, "wait": 1.0}, "did not answer within 0.2 s"),
-    ],
-)
-def test_failed_download_says_why_and_leaves_nothing(server, toy, folders, monkeypatch, answer, cause):
-    monkeypatch.setattr(cache, "TIMEOUT_S", 0.2)
-    toy(server.answer("/file", **answer))
-    message = failure()
-    assert message.startswith(f"Could not download {PATH}: ") and cause in message
-    assert "`python -m data_fetchers get toy`" in message and "SLICEWISE_SOURCE=bundled" in message
-    assert files_in(*folders) == []
-
-
-@pytest.mark.parametrize(
-    "address, cause",
-    [
-        ("http://nowhere.invalid/file", "the network is not reachable; connect once"),
-        ("http://127.0.0.1:9/file", "127.0.0.1 refuses the connection"),
-        ("nonsense", "failed (MissingSchema)"),
-    ],
-)
-def test_no_connection(toy, address, cause):
-    toy(address)
-    assert cause in failure()
-
-
-def test_wrong_file_is_never_used_and_stays_until_it_can_be_replaced(server, toy, folders):
-    toy(server.address + "/nowhere")
-    (folders[0] / "toy").mkdir(parents=True)
-    (folders[0] / PATH).write_bytes(CONTENT[::-1])
-    failure()
-    assert (folders[0] / PATH).read_bytes() == CONTENT[::-1]
+def test_terms_are_shown_once_before_the_first_download(server, toy, folders, capsys):
     toy(server.answer("/good", CONTENT))
-    assert cache.original("toy")[0].read_bytes() == CONTENT
+    said = {"terms": "Do not sell it.", "licence_url": "https://example.org/terms"}
+    dataset.catalogue()["toy"]["original"].update(said)
+    cache.original("toy")
+    assert capsys.readouterr().out == ""  # the owner does not ask for it
+    dataset.catalogue()["toy"]["original"]["show_terms"] = True
+    cache.original("toy")
+    assert capsys.readouterr().out == ""  # nothing is downloaded
+    for shown in (1, 0):
+        (folders[0] / PATH).unlink()
+        cache.original("toy")
+        assert capsys.readouterr().out.count("Toy: Do not sell it. See https://example.org/terms") == shown
+    dataset.catalogue()["toy"]["original"]["terms"] = "Do not sell or lend it."
+    (folders[0] / PATH).unlink()
+    cache.original("toy")
+    assert "lend" in capsys.readouterr().out
+
+
+def test_pause_before_the_second_attempt(server, toy, monkeypatch):
+    pauses = []
+    monkeypatch.setattr(cache, "PAUSE_S", 7)
+    monkeypatch.setattr(cache.time, "sleep", pauses.append)
+    toy(server.answer_in_turn("/file", faults.Answer(status=503), faults.Answer(CONTENT)))
+    cache.original("toy")
+    assert pauses.count(7) == 1
+
+
+def test_address_that_is_none(toy):
+    toy("nonsense")
+    with pytest.raises(FetchError, match=r"the request to None failed \(MissingSchema\)"):
+        cache.original("toy")
 
 
 def test_changed_file_is_noticed_in_the_same_process(server, toy):
@@ -141,44 +131,6 @@ def test_shared_folder_that_takes_nothing(server, toy, folders, obstacle):
     toy(server.answer("/good", CONTENT))
     assert cache.original("toy") == [folders[1] / PATH]
     folders[0].chmod(0o755)
-
-
-def test_no_folder_takes_files(server, toy, folders):
-    toy(server.answer("/good", CONTENT))
-    for folder in folders:
-        folder.mkdir()
-        (folder / "toy").touch()
-    message = failure()
-    assert "no cache folder takes files" in message and str(folders[1]) in message
-
-
-def test_slicewise_data_is_a_file(toy, folders):
-    toy()
-    folders[0].touch()
-    assert failure() == f"SLICEWISE_DATA is {folders[0]}, which is a file; set it to a folder, or unset it."
-
-
-def test_full_disk(server, toy, folders, monkeypatch):
-    def full(*_):
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-
-    toy(server.answer("/good", CONTENT))
-    monkeypatch.setattr(cache._Part, "update", full)  # called by pooch after each piece is written
-    assert "is full; make room" in failure()
-    assert files_in(*folders) == []
-
-
-def test_eight_processes_download_once(server, toy, folders, start_python):
-    file = toy(server.answer("/good", CONTENT, wait=0.5))
-    code = (
-        "from data_fetchers import cache, dataset\n"
-        f"dataset.catalogue()['toy'] = {{'bundled': {{}}, 'original': {{'files': [{file!r}]}}}}\n"
-        "print(cache.original('toy')[0].stat().st_size)"
-    )
-    processes = [start_python(code, folders[0]) for _ in range(8)]
-    printed = [process.communicate(timeout=60) for process in processes]
-    assert {out.strip() for out, _ in printed} == {str(len(CONTENT))}, printed
-    assert server.asked == ["/good"]
 
 
 def test_threads_download_once(server, toy):
@@ -219,7 +171,7 @@ def test_process_that_holds_a_lock_for_too_long(server, toy, folders, monkeypatc
     monkeypatch.setattr(cache, "LOCK_WAIT_S", 0.2)
     toy(server.answer("/good", CONTENT))
     folders[0].mkdir()
-    with cache._lock(folders[0], "toy"):
+    with cache.lock(folders[0], "toy"):
         assert "Another process has been busy with toy" in failure()
     cache.original("toy")
 

@@ -40,6 +40,7 @@ def test_list_is_an_aligned_table(one_file, capsys):
     epi = [line for line in lines if line.startswith("epi")]
     assert "made when needed" in epi[0] and "1 of 2 files here" in epi[1]
     assert "5.1 MB" in lines[1] and all(len(line) < 110 for line in lines)
+    assert {line.split()[0] for line in lines[1:]} == set(dataset.catalogue())
 
 
 def test_where_names_the_folders_in_order(folders, capsys):
@@ -98,6 +99,24 @@ def test_get_without_network_tells_and_goes_on(made, capsys, monkeypatch):
     assert main(["get", "epi", "motor_map"]) == 1
     out, err = capsys.readouterr()
     assert out.count("<Dataset") == 2 and "the network is not reachable" in err
+
+
+def test_get_original_of_what_has_none(capsys, monkeypatch):
+    # A teacher who fills a folder with originals wants there what stands in for them too.
+    monkeypatch.setenv("SLICEWISE_SOURCE", "original")
+    assert main(["get", "motor_map"]) == 0
+    assert capsys.readouterr().out.startswith("<Dataset motor_map")
+
+
+def test_repair_deletes_what_older_versions_made(made, capsys):
+    old = made / "made" / f"epi-{'0' * 16}"
+    old.mkdir()
+    (old / "run.nii.gz").touch()
+    assert main(["check"]) == 0
+    assert "1 simulated by an older version of the course; `repair` deletes them." in capsys.readouterr().out
+    assert main(["repair"]) == 0
+    assert f"Deleted {old}" in capsys.readouterr().out and not old.exists()
+    assert cache.find_made("epi")
 
 
 def test_get_unknown(capsys):
