@@ -610,7 +610,7 @@ class Bar:
 
     def _tick(self):
         while not self._over.wait(0.5):
-            self._bar.refresh()
+            self._bar.update(0)  # not refresh: what that shows, close does not clear
 
     def update(self, n):
         """Count ``n`` more bytes."""

@@ -26,13 +26,13 @@ Descent of the diaphragm, 15–20 mm in quiet and about 50–60 mm in deep breat
 noise, its correlation and the scale of the grey values follow the published frames that these stand in for.
 """
 
-import struct
-import zlib
 from pathlib import Path
 
 import numpy as np
 from scipy import ndimage as ndi
 from scipy.interpolate import PchipInterpolator
+
+from data_fetchers.simulate.png import png
 
 SEED = 20266
 SHAPE = (128, 128)
@@ -148,7 +148,7 @@ def make(folder):
     scene = _reference()
     frames = [_frame(scene, phase, np.random.default_rng([SEED, 9, k])) for k, phase in enumerate(PHASE)]
     for k, frame in enumerate(frames, start=1):
-        (folder / f"cine_MR_{k}.png").write_bytes(_png(frame))
+        (folder / f"cine_MR_{k}.png").write_bytes(png(frame))
     np.savez_compressed(folder / "truth.npz", **_truth(scene))
 
 
@@ -645,16 +645,3 @@ def _expansion(reference, points):
     (rr, rc), (cr, cc) = (np.gradient(part, step) for part in reference)
     # Differences across the sliding border are meaningless; they are as wide as one fine point.
     return 1.0 / np.clip(np.abs(rr * cc - rc * cr), 0.5, 1.2)
-
-
-def _png(image):
-    """Return an 8-bit grey PNG of ``image`` (row, column), the same bytes for the same pixels."""
-
-    def chunk(kind, data):
-        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
-
-    rows, columns = image.shape
-    lines = np.concatenate([np.zeros((rows, 1), np.uint8), image], axis=1)  # 0 before each: no filter
-    header = struct.pack(">IIBBBBB", columns, rows, 8, 0, 0, 0, 0)
-    body = chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(lines.tobytes(), 9)) + chunk(b"IEND", b"")
-    return b"\x89PNG\r\n\x1a\n" + body

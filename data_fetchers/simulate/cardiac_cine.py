@@ -25,14 +25,16 @@ differences between processors do not reach the files.
 """
 
 import uuid
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 
 import numpy as np
 import pydicom
-from numpy.polynomial.polynomial import polyval
 from scipy import fft
 from scipy import ndimage as ndi
+
+from data_fetchers.simulate import outlines
+from data_fetchers.simulate.outlines import inset, ribbon, xy
 
 SHAPE = (256, 256)
 PIXEL_MM = 1.367188  # 350 mm over 256 pixels
@@ -99,39 +101,9 @@ ACQUIRED = (160, 224)  # phase encoding steps along the columns, samples along t
 
 # ---------------------------------------------------------------------------------------------- outlines
 
-
-def xy(points):
-    """Read points written "x,y x,y …", in pixels: (n, 2)."""
-    return np.array([pair.split(",") for pair in points.split()], float)
-
-
-@cache
-def _spline_matrix(n_points, closed, per_span):
-    """Weights (n_samples, n_points) of a uniform Catmull-Rom spline through its control points."""
-    n_spans = n_points if closed else n_points - 1
-    span, t = np.divmod(np.arange(n_spans * per_span), per_span)
-    t = t / per_span
-    if not closed:
-        span, t = np.append(span, n_spans - 1), np.append(t, 1.0)
-    basis = np.array([[0, -0.5, 1, -0.5], [1, 0, -2.5, 1.5], [0, 0.5, 2, -1.5], [0, 0, -0.5, 0.5]])
-    weights = np.zeros((len(t), n_points))
-    for k in range(4):
-        index = span + k - 1
-        index = index % n_points if closed else np.clip(index, 0, n_points - 1)
-        np.add.at(weights, (np.arange(len(t)), index), polyval(t, basis[k]))
-    return weights
-
-
-def closed_curve(points, per_span=6):
-    """Smooth closed outline (..., n, 2) through control points (..., k, 2)."""
-    points = np.asarray(points, float)
-    return _spline_matrix(points.shape[-2], True, per_span) @ points
-
-
-def open_curve(points, per_span=6):
-    """Smooth open path (..., n, 2) through control points (..., k, 2)."""
-    points = np.asarray(points, float)
-    return _spline_matrix(points.shape[-2], False, per_span) @ points
+# Coarser curves than elsewhere: there are twenty frames to draw.
+closed_curve = partial(outlines.closed_curve, per_span=6)
+open_curve = partial(outlines.open_curve, per_span=6)
 
 
 def ellipse(centre, half_x, half_y, turn=0.0, n=20):
@@ -142,27 +114,6 @@ def ellipse(centre, half_x, half_y, turn=0.0, n=20):
     turn = np.asarray(turn, float)[..., None]
     around = np.stack([a * np.cos(turn) - b * np.sin(turn), a * np.sin(turn) + b * np.cos(turn)], axis=-1)
     return np.asarray(centre, float)[..., None, :] + around
-
-
-def ribbon(path, half_width):
-    """Outline around a path (..., n, 2); `half_width` in pixels: a number or values spread over the path."""
-    half_width = np.atleast_1d(np.asarray(half_width, float))
-    n = path.shape[-2]
-    width = np.interp(np.linspace(0, 1, n), np.linspace(0, 1, len(half_width)), half_width)
-    along = np.gradient(path, axis=-2)
-    across = np.stack([-along[..., 1], along[..., 0]], axis=-1)
-    across = across / np.maximum(np.hypot(along[..., 0], along[..., 1]), 1e-9)[..., None] * width[:, None]
-    return np.concatenate([path + across, (path - across)[..., ::-1, :]], axis=-2)
-
-
-def inset(outline, by):
-    """Closed outline (..., n, 2) moved inwards by `by` pixels, one number or one per point."""
-    along = np.roll(outline, -1, axis=-2) - np.roll(outline, 1, axis=-2)
-    length = np.maximum(np.hypot(along[..., 0], along[..., 1]), 1e-9)
-    inwards = np.stack([-along[..., 1], along[..., 0]], axis=-1) / length[..., None]
-    following = np.roll(outline, -1, axis=-2)
-    area = np.sum(outline[..., 0] * following[..., 1] - following[..., 0] * outline[..., 1], axis=-1)
-    return outline + (np.asarray(by, float) * np.sign(area)[..., None])[..., None] * inwards
 
 
 def along_stack(u, heights, *shapes):

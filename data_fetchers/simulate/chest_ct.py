@@ -22,9 +22,10 @@ from typing import NamedTuple
 
 import numpy as np
 import pydicom
-from numpy.polynomial.polynomial import polyval
 from scipy import fft
 from scipy import ndimage as ndi
+
+from data_fetchers.simulate.outlines import closed_curve, inset, open_curve, ribbon, xy
 
 SHAPE = (512, 512)
 PIXEL_MM = 0.976562  # 500 mm over 512 pixels
@@ -120,40 +121,6 @@ class Layer(NamedTuple):
 # ---------------------------------------------------------------------------------------------- outlines
 
 
-def xy(points):
-    """Read points written "x,y x,y …", in mm: (n, 2)."""
-    return np.array([pair.split(",") for pair in points.split()], float)
-
-
-@cache
-def _spline_matrix(n_points, closed, per_span):
-    """Weights (n_samples, n_points) of a uniform Catmull-Rom spline through its control points."""
-    n_spans = n_points if closed else n_points - 1
-    span, t = np.divmod(np.arange(n_spans * per_span), per_span)
-    t = t / per_span
-    if not closed:
-        span, t = np.append(span, n_spans - 1), np.append(t, 1.0)
-    basis = np.array([[0, -0.5, 1, -0.5], [1, 0, -2.5, 1.5], [0, 0.5, 2, -1.5], [0, 0, -0.5, 0.5]])
-    weights = np.zeros((len(t), n_points))
-    for k in range(4):
-        index = span + k - 1
-        index = index % n_points if closed else np.clip(index, 0, n_points - 1)
-        np.add.at(weights, (np.arange(len(t)), index), polyval(t, basis[k]))
-    return weights
-
-
-def closed_curve(points, per_span=8):
-    """Smooth closed outline (n, 2) through control points (k, 2)."""
-    points = np.asarray(points, float)
-    return _spline_matrix(len(points), True, per_span) @ points
-
-
-def open_curve(points, per_span=8):
-    """Smooth open path (n, 2) through control points (k, 2)."""
-    points = np.asarray(points, float)
-    return _spline_matrix(len(points), False, per_span) @ points
-
-
 def ellipse(x, y, half_x, half_y=None, n=24):
     """Outline (n, 2) of an ellipse; a circle when `half_y` is left out."""
     angle = 2 * np.pi * np.arange(n) / n
@@ -165,24 +132,6 @@ def normals(path):
     along = np.gradient(path, axis=0)
     length = np.maximum(np.hypot(along[:, 0], along[:, 1]), 1e-9)
     return np.stack([-along[:, 1], along[:, 0]], axis=1) / length[:, None]
-
-
-def ribbon(path, half_width):
-    """Outline around a path (n, 2); `half_width` in mm: one number or values spread evenly over the path."""
-    half_width = np.atleast_1d(np.asarray(half_width, float))
-    width = np.interp(np.linspace(0, 1, len(path)), np.linspace(0, 1, len(half_width)), half_width)
-    across = normals(path) * width[:, None]
-    return np.concatenate([path + across, (path - across)[::-1]])
-
-
-def inset(outline, mm):
-    """Closed outline (n, 2), moved inwards by `mm` (or outwards when negative)."""
-    along = np.roll(outline, -1, axis=0) - np.roll(outline, 1, axis=0)
-    length = np.maximum(np.hypot(along[:, 0], along[:, 1]), 1e-9)
-    inwards = np.stack([-along[:, 1], along[:, 0]], axis=1) / length[:, None]
-    following = np.roll(outline, -1, axis=0)
-    turn = np.sum(outline[:, 0] * following[:, 1] - following[:, 0] * outline[:, 1])
-    return outline + mm * np.sign(turn) * inwards
 
 
 def between(top, bottom, u):

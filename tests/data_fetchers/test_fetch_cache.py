@@ -64,6 +64,14 @@ def test_progress_shows_on_a_wait_only(server, toy, capsys, wait, shown):
     assert ("Downloading toy" in capsys.readouterr().err) == shown
 
 
+def test_a_clock_is_cleared_when_it_is_over(capsys):
+    with cache.Bar("Making toy, once"):
+        time.sleep(0.8)
+    shown = capsys.readouterr().err
+    assert "Making toy, once" in shown
+    assert shown.split("\r")[-2].strip() == "" and shown.endswith("\r")
+
+
 def test_file_laid_into_the_users_own_folder_is_found(toy, folders):
     toy()
     (folders[1] / "toy").mkdir(parents=True)
