@@ -66,7 +66,7 @@ def fetch_brain_t1(source=None):
     images = dict(zip(("t1", "gm", "wm"), map(reading.nifti, paths), strict=True))
     t1 = np.asanyarray(images["t1"].dataobj)
     images["mask"] = nib.Nifti1Image((t1 > t1.max() / 5).astype(np.int8), images["t1"].affine)
-    return _dataset("brain_t1", _source(source), paths, image=images["t1"], images=images)
+    return _dataset("brain_t1", chosen_source(source), paths, image=images["t1"], images=images)
 
 
 def fetch_motor_map(source=None):
@@ -83,7 +83,7 @@ def fetch_motor_map(source=None):
         ``image`` is the map, (53, 63, 46) voxels (x, y, z) of 3 mm in MNI space; x runs to the left.
     """
     paths = cache.shipped(record("motor_map", "bundled")["shipped"])
-    return _dataset("motor_map", _source(source), paths, image=reading.nifti(paths[0]))
+    return _dataset("motor_map", chosen_source(source), paths, image=reading.nifti(paths[0]))
 
 
 def fetch_chest_ct(source=None):
@@ -101,7 +101,7 @@ def fetch_chest_ct(source=None):
         file system may list them. ``image`` is None. ``truth``, for the simulated data, is described in
         `data_fetchers.simulate.chest_ct.load_truth`.
     """
-    source = _source(source)
+    source = chosen_source(source)
     paths, truth = _files("chest_ct", source, "*.dcm")
     # The order is the same on every machine, and no order: that of the hashes of the names.
     paths = sorted(paths, key=lambda path: hashlib.sha256(path.name.encode()).digest())
@@ -125,7 +125,7 @@ def fetch_epi(source=None):
         run as (x, y, z, 1, t). ``truth``, for the simulated data, is described in
         `data_fetchers.simulate.epi.load_truth`.
     """
-    source, truth = _source(source), None
+    source, truth = chosen_source(source), None
     if source == "bundled":
         folder = cache.made("epi")
         files = {"run": "run.nii.gz", "anatomy": "anatomy.nii.gz", "singleton": "run_5d.nii.gz"}
@@ -159,7 +159,7 @@ def fetch_hand_radiograph(source=None):
         ``image`` is the picture, (480, 320) uint8, (row, column). ``truth``, for the simulated data, is
         described in `data_fetchers.simulate.hand.load_truth`.
     """
-    source = _source(source)
+    source = chosen_source(source)
     paths, truth = _files("hand_radiograph", source, "hand.png")
     return _dataset("hand_radiograph", source, paths, image=reading.picture(paths[0]), truth=truth)
 
@@ -189,7 +189,7 @@ def fetch_cardiac_cine(source=None):
 
     from . import dicom
 
-    source = _source(source)
+    source = chosen_source(source)
     paths, truth = _files("cardiac_cine", source, "*/*.dcm")
     data, affine, times_ms = dicom.assemble(paths)
     image = nib.Nifti1Image(data, affine)
@@ -214,7 +214,7 @@ def fetch_oasis_volumes(source=None):
         ``white_matter_vol``, ``csf_vol``. ``truth``, for the simulated data, is described in
         `data_fetchers.simulate.oasis_volumes.load_truth`.
     """
-    source = _source(source)
+    source = chosen_source(source)
     paths, truth = _files("oasis_volumes", source, "oasis_all_volumes.csv")
     return _dataset("oasis_volumes", source, paths, table=reading.table(paths[0], OASIS_COLUMNS), truth=truth)
 
@@ -246,9 +246,10 @@ def fetch_oasis_subjects(source=None, n_subjects=100):
     FetchError
         If the cohort can neither be made nor downloaded.
     """
-    source = _source(source)
-    if not 1 <= n_subjects <= MOST_SUBJECTS:
-        raise ValueError(f"n_subjects is {n_subjects}; choose from 1 to {MOST_SUBJECTS}.")
+    source = chosen_source(source)
+    whole = isinstance(n_subjects, int) and not isinstance(n_subjects, bool)
+    if not whole or not 1 <= n_subjects <= MOST_SUBJECTS:
+        raise ValueError(f"n_subjects is {n_subjects!r}; choose a whole number from 1 to {MOST_SUBJECTS}.")
     if source == "original":
         table, images, truth = *_oasis_of_nilearn(n_subjects), None
     else:
@@ -316,7 +317,7 @@ def fetch_breathing_mr(source=None):
         the left; ``image`` is the first. ``truth``, for the simulated data, is described in
         `data_fetchers.simulate.breathing_mr.load_truth`.
     """
-    source = _source(source)
+    source = chosen_source(source)
     paths, truth = _files("breathing_mr", source, "cine_MR_*.png")
     images = {path.stem: reading.picture(path) for path in paths}
     return _dataset("breathing_mr", source, paths, image=images["cine_MR_1"], images=images, truth=truth)
@@ -337,7 +338,7 @@ def fetch_warped_brain(source=None):
         (x, y, z), axes R A S, and the tissue labels of each under its name and ``_labels``. ``image`` is
         ``volume_fixed``. ``truth`` is described in `data_fetchers.simulate.warped_brain.load_truth`.
     """
-    source = _source(source)
+    source = chosen_source(source)
     paths, truth = _files("warped_brain", "bundled", "*.nii.gz")
     images = {path.name.removesuffix(".nii.gz"): reading.nifti(path) for path in paths}
     return _dataset("warped_brain", source, paths, image=images["volume_fixed"], images=images, truth=truth)
@@ -351,9 +352,17 @@ def _files(name, source, pattern):
     return sorted(folder.glob(pattern)), _truth(name, folder)
 
 
-def _source(source):
-    """Return the source to use."""
-    asked = source if source is not None else os.environ.get("SLICEWISE_SOURCE") or "bundled"
+def chosen_source(source=None):
+    """Return the source to use: the one asked for, else what ``SLICEWISE_SOURCE`` says, else "bundled".
+
+    Raises
+    ------
+    ValueError
+        If it is neither "bundled" nor "original".
+    """
+    asked = (
+        source if source is not None else os.environ.get("SLICEWISE_SOURCE", "").strip().lower() or "bundled"
+    )
     if asked not in ("bundled", "original"):
         where = "" if source is not None else " in SLICEWISE_SOURCE"
         raise ValueError(f"There is no source {asked!r}{where}; use 'bundled' or 'original'.")

@@ -30,11 +30,20 @@ def main(arguments=None):
         get.error("name the data sets, or give --all")
     try:
         if asked.command == "get":
-            return _get(list(catalogue()) if asked.all else asked.names)
-        return {"list": _list, "where": _where, "check": _check, "repair": _repair}[asked.command]()
+            status = _get(list(catalogue()) if asked.all else asked.names)
+        else:
+            status = {"list": _list, "where": _where, "check": _check, "repair": _repair}[asked.command]()
+        sys.stdout.flush()
     except (FetchError, ValueError) as error:
         print(error, file=sys.stderr)
         return 1
+    except KeyboardInterrupt:
+        print("Stopped; nothing half-made is left.", file=sys.stderr)
+        return 130
+    except BrokenPipeError:  # whoever read the output has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    return status
 
 
 def _list():
@@ -72,6 +81,9 @@ def _check():
         faults.append(
             f"No cache folder takes files ({places}); set SLICEWISE_DATA to one that you may write to."
         )
+    for place in (folder / "made" for folder in cache.folders() if not cache.why_unwritable(folder)):
+        if os.path.lexists(place) and (why := cache.why_unwritable(place)):
+            faults.append(f"{place} takes no simulated data ({why}); delete it by hand.")
     for fault in faults:
         print(fault)
     old = sum(len(cache.outdated(name)) for name in catalogue())
@@ -93,10 +105,11 @@ def _check():
 def _get(names):
     for name in names:
         record(name, "bundled")  # every name is known before any work begins
+    wanted = os.environ.get("SLICEWISE_SOURCE") and data_fetchers.chosen_source()
     status = 0
     for name, source in _sources():
         same_in_both = "original" not in catalogue()[name]
-        if name in names and (same_in_both or os.environ.get("SLICEWISE_SOURCE") in (None, "", source)):
+        if name in names and (same_in_both or wanted in (None, "", source)):
             status |= _fetch(name, source)
     return status
 

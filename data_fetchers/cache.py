@@ -53,11 +53,17 @@ class FetchError(RuntimeError):
 def folders():
     """Return the cache folders in the order of search: ``SLICEWISE_DATA`` if it is set, the user's own."""
     own = platformdirs.user_cache_path("slicewise", appauthor=False)
-    shared = os.environ.get("SLICEWISE_DATA")
+    shared = os.environ.get("SLICEWISE_DATA", "").strip()
     if not shared:
         return [own]
-    shared = Path(shared).expanduser().absolute()
-    if shared.exists() and not shared.is_dir():
+    try:
+        shared = Path(shared).expanduser().absolute()
+    except RuntimeError:
+        raise FetchError(
+            f"SLICEWISE_DATA is {shared}, a home folder that is not there; name another."
+        ) from None
+    # os.path, as pathlib raises an error where a folder of somebody else may not be read.
+    if os.path.exists(shared) and not os.path.isdir(shared):
         raise FetchError(f"SLICEWISE_DATA is {shared}, which is a file; set it to a folder, or unset it.")
     return [shared, own]
 
@@ -172,11 +178,17 @@ def made(name, *arguments):
                 simulator = import_module(f"data_fetchers.simulate.{table['simulator']}")
                 simulator.make(temporary, *shipped(table["inputs"]), *arguments)
                 _write_contents(temporary)
-            if folder.exists():  # damaged, or it would have been found
-                shutil.rmtree(folder)
+            if is_whole(folder):  # where there are no locks, another process may have been faster
+                return folder
+            if os.path.lexists(folder):  # damaged: out of the way in one step, then deleted
+                away = folder.with_name(_temporary_name(folder.name))
+                os.rename(folder, away)
+                _delete(away)
             _rename_folder(temporary, folder)
         except OSError as error:
-            raise FetchError(f"Could not make {name}: {_cause(error, folder)}; {_disk_remedy()}") from error
+            raise FetchError(
+                f"Could not make {name}: {_cause(error, folder)}; {_disk_remedy(error)}"
+            ) from error
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
         if not is_whole(folder):
@@ -194,7 +206,6 @@ def find(file):
 
 def candidates(file):
     """Return the places of a file of the catalogue that exist, right or wrong."""
-    # os.path, as pathlib raises an error where a folder of somebody else may not be read.
     return [path for path in (folder / file["path"] for folder in folders()) if os.path.isfile(path)]
 
 
@@ -239,9 +250,13 @@ def is_whole(folder):
     """Tell whether a simulated data set holds every file that was made, unchanged."""
     try:
         contents = json.loads((folder / CONTENTS).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return False
-    return all(is_right(folder / name, file) for name, file in contents.items())
+        # No more and no fewer: a stray file must not be read. Hidden ones are the operating system's.
+        there = {path.relative_to(folder).as_posix() for path in folder.rglob("[!.]*") if path.is_file()}
+        return there == {CONTENTS, *contents} and all(
+            is_right(folder / name, file) for name, file in contents.items()
+        )
+    except (OSError, ValueError, TypeError, AttributeError, KeyError, RecursionError):
+        return False  # damaged in whatever way
 
 
 def damaged(name, source):
@@ -257,9 +272,9 @@ def leftovers(name):
     """Return unfinished downloads and makings of a data set: of processes killed, or still at work."""
     found = set()
     for folder in folders():
-        found.update((folder / "made").glob(f".{name}-*.part"))
+        found.update(_glob(folder / "made", f".{name}-*.part"))
         for path in (folder / file["path"] for file in _files(name)):
-            found.update(path.parent.glob(f".{path.name}.*.part"))
+            found.update(_glob(path.parent, f".{path.name}.*.part"))
     return sorted(found)
 
 
@@ -280,11 +295,10 @@ def repair(name):
             for path in broken + leftovers(name) + outdated(name):
                 if path.is_relative_to(folder):
                     try:
-                        shutil.rmtree(path) if path.is_dir() else path.unlink()
+                        _delete(path)
                     except OSError as error:
-                        raise FetchError(
-                            f"Could not delete {path} ({error.strerror}); delete it by hand."
-                        ) from error
+                        cause = error.strerror or error
+                        raise FetchError(f"Could not delete {path} ({cause}); delete it by hand.") from error
                     deleted.append(path)
     return deleted
 
@@ -310,7 +324,20 @@ def _made_name(name, *arguments):
 
 def _made_folders(name):
     """Return the folders of a simulated data set, of any version."""
-    return [path for folder in folders() for path in sorted((folder / "made").glob(f"{name}-*"))]
+    return [path for folder in folders() for path in _glob(folder / "made", f"{name}-*")]
+
+
+def _glob(folder, pattern):
+    """Return the paths in a folder that fit a pattern; none if it is not ours to read."""
+    try:
+        return sorted(folder.glob(pattern))
+    except OSError:
+        return []
+
+
+def _delete(path):
+    """Delete a file, a link or a whole folder."""
+    shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
 
 
 def _write_contents(folder):
@@ -368,7 +395,7 @@ def _download(name, files, home, bar):
                 time.sleep(PAUSE_S)
         except OSError as error:
             cause = _cause(error, target.parent)
-            raise FetchError(f"Could not download {first['path']}: {cause}; {_disk_remedy()}") from error
+            raise FetchError(f"Could not download {first['path']}: {cause}; {_disk_remedy(error)}") from error
         finally:
             part.unlink(missing_ok=True)
         progress.reset()
@@ -509,8 +536,11 @@ def _cause(error, place):
     return f"{place} cannot be written ({error.strerror or error})"
 
 
-def _disk_remedy():
-    return "make room, or set SLICEWISE_DATA to a folder on another disk."
+def _disk_remedy(error):
+    """Return in words what helps where a file could not be written."""
+    if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+        return "make room, or set SLICEWISE_DATA to a folder on another disk."
+    return "delete it by hand, or set SLICEWISE_DATA to a folder that you may write to."
 
 
 # Shared between processes
@@ -565,9 +595,12 @@ def lock(folder, name):
 def _open_lock(path):
     """Open a lock file, which is made if need be; to lock the file of another user, reading is enough."""
     try:
-        return open(path, "ab")
-    except PermissionError:
-        return open(path, "rb")
+        try:
+            return open(path, "ab")
+        except PermissionError:
+            return open(path, "rb")
+    except OSError as error:
+        raise FetchError(f"Could not open {path} ({error.strerror}); delete it by hand.") from error
 
 
 def _try_lock(descriptor):

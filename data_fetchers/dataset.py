@@ -134,7 +134,7 @@ class Dataset:
         table = record(self.name, self.source)
         doi = f" [doi:{table['doi']}](https://doi.org/{table['doi']})" if table["doi"] else ""
         shipped = ", shipped with nilearn" if "shipped" in table else ""
-        total = size_text(sum(path.stat().st_size for path in self.paths))
+        total = size_text(sum(path.stat().st_size for path in self.paths if path.is_file()))
         shown = ", ".join(path.name for path in self.paths[:4]) + (", …" if len(self.paths) > 4 else "")
         rows = [
             ("Source", f"{self.kind.capitalize()}{shipped} (`source={self.source!r}`)"),

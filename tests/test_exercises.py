@@ -147,3 +147,60 @@ def test_plain_copies_arrays():
     array = np.arange(3)
     plain(array)[0] = 9
     assert array[0] == 0
+
+
+def nested():
+    itself = []
+    itself.append(itself)
+    return itself
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        nested(), {(1, 2): 3}, {(1, 2)}, np.array([1, None], object), np.array(["2020-01-01"], "M8[D]"),
+        np.zeros(3, [("a", int)]), 1j, [10**400] * 3, [10**30, 1, 2], print, iter([1]), np.float64("nan"),
+        np.broadcast_to(1.0, (10**7, 10**5)), "x" * 10**6, 10**5000, np.ma.masked,
+        np.ma.array([1, 2], mask=True),
+    ],
+    ids=lambda answer: type(answer).__name__,
+)  # fmt: skip
+@pytest.mark.parametrize("exercise", ["window", "peak", "name_it"])
+def test_odd_answers_get_a_sentence(exercise, answer):
+    class Image:
+        affine = np.eye(4)
+
+        def get_fdata(self):
+            return np.zeros((2, 2, 2))
+
+    data = {"motor": Image()} if exercise == "peak" else {}
+    feedback = check(f"image_intro.{exercise}", answer, **data)
+    assert not feedback.passed
+    assert len(repr(feedback)) < 300
+
+
+def test_masked_values_are_no_answer():
+    assert "masked" in complaint(np.ma.array([1, 2], mask=[False, True]), [1, 2])
+    assert "masked" in complaint(np.ma.masked, 0)
+
+
+def test_small_integers_do_not_wrap_around_in_the_hints():
+    assert "not right" in complaint(np.array([3, 4]), np.array([1, 2], np.uint8))
+
+
+def test_function_that_changes_its_arguments_does_not_change_what_is_right():
+    array = np.arange(3.0)
+
+    def wipe(a):
+        a[...] = 0
+        return a
+
+    with pytest.raises(Wrong):
+        expect_function(wipe, [((array,), array)], name="wipe")
+    assert array.any()
+
+
+@pytest.mark.parametrize("name", ["Wrong", "np", "NAMES", "_value", "expect"])
+def test_only_exercises_are_exercises(name):
+    with pytest.raises(ValueError, match="There is no exercise"):
+        check(f"image_intro.{name}", 3)

@@ -6,6 +6,7 @@ module ``helpers.exercises.image_intro`` computes the right answer from the data
 :class:`Feedback`, which a notebook displays.
 """
 
+import copy
 import re
 from dataclasses import dataclass
 from html import escape
@@ -70,10 +71,13 @@ def check(exercise, answer, **data):
     ValueError
         If there is no such exercise.
     """
-    lesson, _, name = exercise.partition(".")
+    lesson, _, name = str(exercise).partition(".")
     try:
-        judge = getattr(import_module(f"{__name__}.{lesson}"), name)
-    except (ImportError, AttributeError):
+        module = import_module(f"{__name__}.{lesson}")
+        judge = vars(module)[name]
+        if name.startswith("_") or getattr(judge, "__module__", "") != module.__name__:
+            raise KeyError(name)
+    except (ImportError, KeyError, ValueError):
         raise ValueError(
             f"There is no exercise {exercise!r}; run the check cell as it stands in the lesson."
         ) from None
@@ -81,6 +85,11 @@ def check(exercise, answer, **data):
         return Feedback(True, judge(answer, **data))
     except Wrong as wrong:
         return Feedback(False, str(wrong))
+    except Exception as error:  # whatever an odd answer provokes, the learner gets a sentence
+        kind = type(error).__name__
+        return Feedback(
+            False, f"this answer cannot be judged ({kind}); give a number, text, an array or a list."
+        )
 
 
 def expect(answer, expected, *, unit="", mistakes=(), rtol=1e-3, atol=0.0):
@@ -139,8 +148,8 @@ def expect_function(function, cases, *, name, mistakes=()):
     for arguments, expected in cases:
         shown = f"{name}({', '.join(_short(argument) for argument in arguments)})"
         try:
-            result = function(*arguments)
-        except Exception as error:
+            result = function(*copy.deepcopy(arguments))  # which it may change, but not for the comparison
+        except (Exception, SystemExit) as error:
             raise Wrong(f"`{shown}` raises {type(error).__name__}: {error}") from error
         if result is None or result is ...:
             raise Wrong(f"`{shown}` returns nothing; end the function with `return`.")
@@ -170,6 +179,8 @@ def plain(value):
     """
     if value is ... or value is None:
         raise Wrong("replace the `...` in the cell above by your answer, and run that cell first.")
+    if isinstance(value, np.ma.MaskedArray) and np.ma.getmaskarray(value).any():
+        raise Wrong("some values of your answer are masked.")
     if isinstance(value, np.ndarray):
         return np.array(value, subok=False)
     if isinstance(value, np.generic) and type(value).__module__ == "numpy":
@@ -241,6 +252,7 @@ def _difference(answer, expected, unit, rtol, atol):
         return "it is the other way round."
     if expected.dtype == bool:
         return f"the shape is right, but only {_share(answer == expected)} are right."
+    integer, expected = expected.dtype.kind in "iu", expected.astype(float)  # small types would wrap around
     if np.isnan(answer).any() and not np.isnan(expected).any():
         return "there is a NaN (not a number) in your answer; look for 0/0 or for missing values."
 
@@ -255,7 +267,7 @@ def _difference(answer, expected, unit, rtol, atol):
         return "the picture is upside down."
     if expected.ndim == 2 and same(expected[:, ::-1]):
         return "left and right are exchanged."
-    if expected.dtype.kind in "iu" and (same(expected + 1) or same(expected - 1)):
+    if integer and (same(expected + 1) or same(expected - 1)):
         return "off by one."
     for factor in (10, 100, 1000, 1_000_000):
         if same(expected * factor) or same(expected / factor):

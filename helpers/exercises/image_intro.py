@@ -23,11 +23,11 @@ def name_it(answer):
     """Each item's kind of data or operation: a dict of str to str."""
     if type(answer) is not dict or answer.keys() != NAMES.keys():
         raise Wrong("keep the dictionary with its nine entries, and replace each `...`.")
-    if ... in [answer[item] for item in NAMES]:
+    if any(answer[item] is ... for item in NAMES):
         raise Wrong("some entries are still `...`.")
     allowed = [name for name, _ in NAMES.values()]
     for item in NAMES:
-        if plain(answer[item]) not in allowed:
+        if not isinstance(answer[item], str) or plain(answer[item]) not in allowed:
             raise Wrong(f"“{item}”: write one of the names given, in lower case and quotation marks.")
     for item, (name, why) in NAMES.items():
         if plain(answer[item]) != name:
@@ -176,7 +176,8 @@ def peak(answer, motor):
     data = motor.get_fdata()
     answer = plain(answer)
     # Many voxels share the largest value, so a place is judged by what lies there.
-    if isinstance(answer, np.ndarray) and answer.shape == (3,):
+    if isinstance(answer, np.ndarray) and answer.shape == (3,) and answer.dtype.kind in "iuf":
+        answer = answer.astype(float)
         at = [
             _value(data, place)
             for place in (_to_vox(motor, answer), answer, _to_vox(motor, answer * [-1, 1, 1]))

@@ -149,9 +149,11 @@ def test_oasis_subjects_bundled(bundled):
     assert cache.find_made("oasis_subjects", 2) == d.paths[0].parents[1]
 
 
-@pytest.mark.parametrize("n_subjects", [0, -1, 404])
+@pytest.mark.parametrize("n_subjects", [0, -1, 404, 1.5, True, "2", None])
 def test_oasis_subjects_out_of_range(n_subjects):
-    with pytest.raises(ValueError, match=f"n_subjects is {n_subjects}; choose from 1 to 403."):
+    with pytest.raises(
+        ValueError, match=f"n_subjects is {n_subjects!r}; choose a whole number from 1 to 403."
+    ):
         fetch_oasis_subjects(n_subjects=n_subjects)
 
 

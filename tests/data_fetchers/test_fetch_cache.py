@@ -1,6 +1,7 @@
 """Downloads, verification and sharing between processes; the faults have a table of their own."""
 
 import hashlib
+import shutil
 import stat
 import threading
 import time
@@ -237,3 +238,52 @@ def test_package_without_its_files():
         cache.shipped(["nilearn/gone.nii"])
     with pytest.raises(FetchError, match="install it again"):
         cache.shipped(["no_such_package/gone.nii"])
+
+
+@pytest.mark.parametrize(
+    "contents", ["", "[]", "null", "{}", '{"participants.tsv": 1}', '{"../evil": {}}', "[" * 5000]
+)
+def test_damaged_list_of_contents_is_no_whole_data_set(made, contents, tmp_path):
+    copy = tmp_path / "copy"
+    shutil.copytree(next(made.glob("made/epi-*")), copy)
+    assert cache.is_whole(copy)
+    (copy / cache.CONTENTS).write_text(contents)
+    assert not cache.is_whole(copy)
+
+
+def test_stray_file_makes_a_data_set_damaged_but_a_hidden_one_does_not(made, tmp_path):
+    copy = tmp_path / "copy"
+    shutil.copytree(next(made.glob("made/epi-*")), copy)
+    (copy / ".DS_Store").touch()
+    assert cache.is_whole(copy)
+    (copy / "run_9.nii.gz").touch()
+    assert not cache.is_whole(copy)
+
+
+def test_without_locks_a_data_set_that_came_meanwhile_stays(folders, monkeypatch):
+    """Another process finishes while this one makes the same: its files are not pulled away from readers."""
+    first = cache.made("oasis_volumes")
+    before = (first / cache.CONTENTS).stat().st_ino
+    monkeypatch.setattr(cache, "find_made", lambda *_: None)  # it was not there when this process looked
+    assert cache.made("oasis_volumes") == first
+    assert (first / cache.CONTENTS).stat().st_ino == before
+
+
+def test_home_folder_that_is_not_there_is_named(monkeypatch):
+    monkeypatch.setenv("SLICEWISE_DATA", "~nobody-of-this-name/data")
+    with pytest.raises(FetchError, match="a home folder that is not there"):
+        cache.folders()
+
+
+def test_lock_that_cannot_be_opened_is_named(folders):
+    (folders[0] / ".oasis_volumes.lock").mkdir(parents=True)
+    with pytest.raises(FetchError, match=r"Could not open .*\.oasis_volumes\.lock .*; delete it by hand\.$"):
+        cache.made("oasis_volumes")
+
+
+def test_link_in_place_of_a_data_set_is_replaced(folders, tmp_path):
+    place = folders[0] / "made" / cache._made_name("oasis_volumes")
+    place.parent.mkdir(parents=True)
+    place.symlink_to(tmp_path)
+    assert cache.is_whole(cache.made("oasis_volumes"))
+    assert not place.is_symlink() and tmp_path.is_dir()

@@ -2,6 +2,8 @@
 
 import hashlib
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import nibabel as nib
@@ -144,3 +146,28 @@ def test_repair_remakes_damaged_simulated_data(made, tmp_path, monkeypatch, caps
     assert main(["repair"]) == 0
     assert main(["check"]) == 0
     assert "epi, bundled: ready (44." in capsys.readouterr().out
+
+
+def test_wrong_source_in_the_environment_is_refused(monkeypatch, capsys):
+    monkeypatch.setenv("SLICEWISE_SOURCE", "bogus")
+    assert main(["get", "oasis_volumes"]) == 1
+    assert "There is no source 'bogus' in SLICEWISE_SOURCE" in capsys.readouterr().err
+
+
+def test_source_in_capitals_and_with_spaces_is_understood(monkeypatch, capsys):
+    monkeypatch.setenv("SLICEWISE_SOURCE", " BUNDLED ")
+    assert main(["get", "oasis_volumes"]) == 0
+    assert capsys.readouterr().out.startswith("<Dataset oasis_volumes, bundled")
+
+
+def test_reader_that_has_seen_enough_gets_no_traceback():
+    command = f"{sys.executable} -m data_fetchers list | head -n 1"
+    run = subprocess.run(command, shell=True, capture_output=True, text=True)
+    assert run.stderr == "" and run.stdout.startswith("NAME")
+
+
+def test_place_for_simulated_data_that_takes_none_is_a_fault(folders, capsys):
+    folders[0].mkdir()
+    (folders[0] / "made").touch()
+    assert main(["check"]) == 1
+    assert "takes no simulated data" in capsys.readouterr().out
