@@ -120,7 +120,7 @@ def test_instance_numbers_fall_with_z_and_skip_the_gap(slices):
 
 
 def test_mandatory_elements(by_name):
-    """Those of DICOM's CT Image IOD: of type 1, which must have a value, and of type 2, which may be empty."""
+    """Those of DICOM's CT Image IOD: type 1 must have a value, type 2 may be empty."""
     type_1 = """SOPClassUID SOPInstanceUID StudyInstanceUID SeriesInstanceUID Modality FrameOfReferenceUID
         ImageType PixelSpacing ImageOrientationPatient ImagePositionPatient RescaleIntercept RescaleSlope
         SamplesPerPixel PhotometricInterpretation Rows Columns BitsAllocated BitsStored HighBit
