@@ -135,6 +135,8 @@ def test_check_returns_feedback_and_never_raises_on_a_wrong_answer():
     wrong = check("image_intro.window", ("<script>", 150))
     assert not wrong.passed
     assert "<script>" not in wrong._repr_html_()
+    assert repr(wrong).startswith("✗ Not yet")
+    assert repr(check("image_intro.window", (..., ...))).startswith("○ Not yet")
 
 
 @pytest.mark.parametrize("name", ["image_intro.nothing", "nowhere.window", "window", ""])

@@ -14,11 +14,15 @@ from importlib import import_module
 
 import numpy as np
 
-__all__ = ["Feedback", "Wrong", "check", "expect", "expect_function", "plain"]
+__all__ = ["Feedback", "Unanswered", "Wrong", "check", "expect", "expect_function", "plain"]
 
 
 class Wrong(Exception):
     """An answer is not right; the message tells the learner why."""
+
+
+class Unanswered(Wrong):
+    """There is no answer yet; the message tells the learner how to give one."""
 
 
 @dataclass(frozen=True)
@@ -31,18 +35,22 @@ class Feedback:
         Whether the answer is right.
     message : str
         What is right about it, or what is wrong.
+    answered : bool
+        Whether there was an answer at all.
     """
 
     passed: bool
     message: str
+    answered: bool = True
 
     def __repr__(self):
-        return f"{'✓ Correct' if self.passed else '✗ Not yet'}: {self.message}"
+        mark = "✓ Correct" if self.passed else "✗ Not yet" if self.answered else "○ Not yet"
+        return f"{mark}: {self.message}"
 
     def _repr_html_(self):
         # Inherits the page's colours, so that both themes keep their contrast; the mark and the word carry
         # the meaning, which the border's colour only repeats.
-        colour = "#2a8f5c" if self.passed else "#c4620a"
+        colour = "#2a8f5c" if self.passed else "#c4620a" if self.answered else "#808080"
         return (
             f'<div role="status" style="border-left: 0.4em solid {colour}; padding: 0.3em 0.8em">'
             f"{_code(escape(repr(self)))}</div>"
@@ -84,7 +92,7 @@ def check(exercise, answer, **data):
     try:
         return Feedback(True, judge(answer, **data))
     except Wrong as wrong:
-        return Feedback(False, str(wrong))
+        return Feedback(False, str(wrong), answered=not isinstance(wrong, Unanswered))
     except Exception as error:  # whatever an odd answer provokes, the learner gets a sentence
         kind = type(error).__name__
         return Feedback(
@@ -142,7 +150,7 @@ def expect_function(function, cases, *, name, mistakes=()):
         If it is no function, raises an error, or returns something else.
     """
     if function is None or function is ...:
-        raise Wrong(f"`{name}` is still empty.")
+        raise Unanswered(f"`{name}` is still empty.")
     if not callable(function):
         raise Wrong(f"`{name}` must be a function, but it is {_kind(function)}.")
     for arguments, expected in cases:
@@ -178,7 +186,7 @@ def plain(value):
         If the value is of another kind, or was not filled in.
     """
     if value is ... or value is None:
-        raise Wrong("replace the `...` in the cell above by your answer, and run that cell first.")
+        raise Unanswered("replace the `...` in the cell above by your answer, and run that cell first.")
     if isinstance(value, np.ma.MaskedArray) and np.ma.getmaskarray(value).any():
         raise Wrong("some values of your answer are masked.")
     if isinstance(value, np.ndarray):

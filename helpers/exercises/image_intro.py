@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
-from helpers.exercises import Wrong, expect, plain
+from helpers.exercises import Unanswered, Wrong, expect, plain
 
 NAMES = {
     "ages and weights of 200 volunteers": ("table", "may be sorted at will: no axis has an order"),
@@ -24,7 +24,7 @@ def name_it(answer):
     if type(answer) is not dict or answer.keys() != NAMES.keys():
         raise Wrong("keep the dictionary with its nine entries, and replace each `...`.")
     if any(answer[item] is ... for item in NAMES):
-        raise Wrong("some entries are still `...`.")
+        raise Unanswered("some entries are still `...`.")
     allowed = [name for name, _ in NAMES.values()]
     for item in NAMES:
         if not isinstance(answer[item], str) or plain(answer[item]) not in allowed:
