@@ -85,6 +85,9 @@ def test_first_minutes(lab, page):
 
     page.get_by_role("menuitem", name="Run", exact=True).click()
     page.get_by_role("menuitem", name="Run All Cells", exact=True).click()
+    # It is idle before the first cell too: wait until it has begun, then until it has ended.
+    busy = page.locator(".jp-Notebook-ExecutionIndicator[data-status=busy]")
+    expect(busy).to_be_visible(timeout=60_000)
     expect(page.locator(".jp-Notebook-ExecutionIndicator[data-status=idle]")).to_be_visible(timeout=240_000)
     # The notebook keeps in the page only what is near the part that is seen.
     panel = page.locator(".jp-NotebookPanel .jp-WindowedPanel-outer")
