@@ -267,6 +267,7 @@ def fetch_oasis_subjects(source=None, n_subjects=100):
 
 def _oasis_of_nilearn(n_subjects):
     """Return the participants and the maps' paths by kind; nilearn downloads what is not there."""
+    cache.show_terms("oasis_subjects")
     inner = "oasis_subjects"
     places = (folder / inner for folder in cache.folders())
     ready = (place for place in places if len(list(place.glob("oasis1/*/mwrc1*.nii.gz"))) >= n_subjects)
@@ -275,7 +276,6 @@ def _oasis_of_nilearn(n_subjects):
         found = _ask_nilearn(place, n_subjects)
     else:
         home = cache.home_for(inner, "download oasis_subjects")
-        cache.show_terms("oasis_subjects")
         with cache.lock(home, "oasis_subjects"), cache.Bar("Downloading oasis_subjects"):
             found = _ask_nilearn(home / inner, n_subjects)
     images = {"gm": found["gray_matter_maps"], "wm": found["white_matter_maps"]}

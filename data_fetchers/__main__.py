@@ -59,7 +59,7 @@ def _list():
 
 def _where():
     for folder in cache.folders():
-        why = cache.why_unwritable(folder)
+        why = _why_unwritable(folder)
         print(f"{folder}  ({'takes no files: ' + why if why else 'writable'})")
     return 0
 
@@ -76,12 +76,12 @@ def _check():
         print(f"{name}, {source}: {state}{f' ({size})' if size else ''}")
         faults += [f"{path} is damaged." for path in cache.damaged(name, source)]
     halves = sum(len(cache.leftovers(name)) for name in catalogue())
-    if all(map(cache.why_unwritable, cache.folders())):
+    if all(map(_why_unwritable, cache.folders())):
         places = ", ".join(map(str, cache.folders()))
         faults.append(
             f"No cache folder takes files ({places}); set SLICEWISE_DATA to one that you may write to."
         )
-    for place in (folder / "made" for folder in cache.folders() if not cache.why_unwritable(folder)):
+    for place in (folder / "made" for folder in cache.folders() if not _why_unwritable(folder)):
         if os.path.lexists(place) and (why := cache.why_unwritable(place)):
             faults.append(f"{place} takes no simulated data ({why}); delete it by hand.")
     for fault in faults:
@@ -100,6 +100,12 @@ def _check():
             f"Nothing is wrong: {ready} of {len(_sources())} sources are ready, the rest comes when needed."
         )
     return bool(faults)
+
+
+def _why_unwritable(folder):
+    """Return why a cache folder takes no files or cannot be created, else None; create nothing."""
+    there = next(path for path in (folder, *folder.parents) if os.path.lexists(path))
+    return cache.why_unwritable(there)
 
 
 def _get(names):
@@ -154,11 +160,11 @@ def _state(name, source):
     if "simulator" in table:
         folder = cache.find_made(name)
         if folder is None:
-            return "made when needed", ""
+            return "made when needed", size_text(table["bytes"])
         return "ready", size_text(sum(path.stat().st_size for path in folder.rglob("*")))
     if "nilearn" in table:
         maps = {path for folder in cache.folders() for path in (folder / name).glob("oasis1/*/mwrc1*.nii.gz")}
-        return f"{len(maps)} subjects here" if maps else "not here", ""
+        return f"{len(maps)} subjects here" if maps else "not here", "unknown"
     here = sum(cache.find(file) is not None for file in table["files"])
     state = {0: "not here", len(table["files"]): "ready"}.get(
         here, f"{here} of {len(table['files'])} files here"

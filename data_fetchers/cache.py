@@ -23,6 +23,7 @@ import threading
 import time
 import zipfile
 from contextlib import contextmanager, suppress
+from functools import partial
 from importlib import import_module, metadata
 from importlib.util import find_spec
 from pathlib import Path, PurePosixPath, PureWindowsPath
@@ -52,6 +53,7 @@ class FetchError(RuntimeError):
 
 def folders():
     """Return the cache folders in the order of search: ``SLICEWISE_DATA`` if it is set, the user's own."""
+    # Not pooch.os_cache: on Windows, it would say slicewise twice in the path.
     own = platformdirs.user_cache_path("slicewise", appauthor=False)
     shared = os.environ.get("SLICEWISE_DATA", "").strip()
     if not shared:
@@ -113,11 +115,11 @@ def original(name):
     FetchError
         If a file is neither in the cache nor to be had.
     """
+    show_terms(name)
     files = _files(name)
     missing = [file for file in files if find(file) is None]
     if missing:
         home = home_for(Path(missing[0]["path"]).parent, f"download {name}")
-        show_terms(name)
         groups = {}  # the members of one archive come together
         for file in missing:
             groups.setdefault(tuple(file["addresses"]), []).append(file)
@@ -131,7 +133,7 @@ def original(name):
 
 
 def show_terms(name):
-    """Print the terms of published data whose owner asks for it, once per user."""
+    """Print the terms of published data whose owner asks for it, once per user, whoever downloads them."""
     table = record(name, "original")
     if not table.get("show_terms"):
         return
@@ -288,7 +290,7 @@ def repair(name):
     """
     deleted = []
     for folder in folders():
-        if why_unwritable(folder):
+        if not os.path.isdir(folder) or why_unwritable(folder):
             continue
         with lock(folder, name):  # under the lock, no leftover belongs to a process at work
             broken = damaged(name, "bundled") + damaged(name, "original")
@@ -372,18 +374,12 @@ def _download(name, files, home, bar):
     progress = _Part(bar, sum(file["bytes"] for file in files))
     addresses = list(first["addresses"])
     for address in addresses:  # a list that grows: after a fault that may pass, an address is tried once more
-        part = target.with_name(_temporary_name(target.name))
+        folder = target.with_name(_temporary_name(target.name))
         try:
-            target.parent.mkdir(parents=True, exist_ok=True)
-            if "member" in first:
-                _stream(address, ARCHIVE_LIMIT, part, progress)
-                for file, content in _members(part, files):
-                    _place(file, content, home)
-            else:
-                _stream(address, first["bytes"], part, progress)
-                if not is_right(part, first):
-                    raise _UnusableError(_what_it_is(part))
-                os.replace(part, target)
+            folder.mkdir(parents=True)
+            for file, path in _retrieve(address, files, folder, progress):
+                (home / file["path"]).parent.mkdir(parents=True, exist_ok=True)
+                os.replace(path, home / file["path"])
             return
         except _UnusableError as error:
             causes.append(f"what {urlsplit(address).hostname} sent {error}")
@@ -393,11 +389,15 @@ def _download(name, files, home, bar):
             if may_pass and addresses.count(address) == 1:
                 addresses.append(address)
                 time.sleep(PAUSE_S)
+        except ValueError:  # after those of requests: it is pooch's word for a wrong hash
+            causes.append(
+                f"what {urlsplit(address).hostname} sent is not the published file (its SHA-256 differs)"
+            )
         except OSError as error:
             cause = _cause(error, target.parent)
             raise FetchError(f"Could not download {first['path']}: {cause}; {_disk_remedy(error)}") from error
         finally:
-            part.unlink(missing_ok=True)
+            shutil.rmtree(folder, ignore_errors=True)
         progress.reset()
     wrong = [
         f"{path}, which is there, is not the published file and is never used" for path in candidates(first)
@@ -409,36 +409,48 @@ def _download(name, files, home, bar):
     )
 
 
-def _stream(address, n_bytes, part, progress):
-    """Write what lies at an address to the file ``part``, ``n_bytes`` at most."""
+def _retrieve(address, files, folder, progress):
+    """Yield (file of the catalogue, where it lies in ``folder``), verified, of what is at an address."""
+    import pooch
+
+    pooch.get_logger().setLevel("WARNING")  # its news go to stderr, which looks like a fault in a notebook
+    packed = "member" in files[0]
+    known_hash, limit = (None, ARCHIVE_LIMIT) if packed else (files[0]["sha256"], files[0]["bytes"])
+    downloader = partial(_stream, limit, progress)
+    whole = pooch.retrieve(address, known_hash, fname="whole", path=folder, downloader=downloader)
+    if not packed:
+        yield files[0], whole
+        return
+    for file, content in _members(whole, files):
+        (folder / "member").write_bytes(content)
+        yield file, folder / "member"
+
+
+def _stream(limit, progress, address, path, _pooch):
+    """Write what lies at an address to a file, ``limit`` bytes at most: a downloader as pooch wants it."""
     import requests
 
+    os.remove(path)  # pooch made it for its owner alone, but a cache may be shared
     # What a server packs for the way would be counted and hashed packed.
     headers = {"Accept-Encoding": "identity"}
     with (
-        open(part, "xb") as out,
+        open(path, "xb") as out,
         requests.get(address, stream=True, timeout=TIMEOUT_S, headers=headers) as response,
     ):
         response.raise_for_status()
-        start = time.monotonic()
+        head, start = b"", time.monotonic()
         # read1 gives what has come; any other way to read waits for a whole block, drop by drop. It raises an
         # error if less comes than the server said.
-        while chunk := response.raw.read1(65536):
+        while out.tell() <= limit and (chunk := response.raw.read1(65536)):
             out.write(chunk)
             progress.update(len(chunk))
-            if out.tell() > n_bytes:
-                raise _UnusableError(_what_it_is(part, "it is larger"))
+            head += chunk[: 500 - len(head)]
             if out.tell() < MIN_BYTES_PER_S * (time.monotonic() - start - TIMEOUT_S):
                 raise _UnusableError(f"came too slowly, below {size_text(MIN_BYTES_PER_S)} per second")
-
-
-def _what_it_is(part, difference="its SHA-256 differs"):
-    """Return in words what came instead of a file."""
-    with open(part, "rb") as file:
-        start = file.read(500).lstrip().lower()
-    if start.startswith((b"<!doctype html", b"<html")):
-        return "is a web page, perhaps the login of the network, and not the published file"
-    return f"is not the published file ({difference})"
+        if head.lstrip().lower().startswith((b"<!doctype html", b"<html")):
+            raise _UnusableError("is a web page, perhaps the network's login, and not the published file")
+        if out.tell() > limit:
+            raise _UnusableError("is not the published file (it is larger)")
 
 
 def _members(archive, files):
@@ -489,18 +501,6 @@ def _entries(archive):
                 )
 
 
-def _place(file, content, home):
-    """Write the content of a file of the catalogue to its place."""
-    target = home / file["path"]
-    part = target.with_name(_temporary_name(target.name))
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        part.write_bytes(content)
-        os.replace(part, target)
-    finally:
-        part.unlink(missing_ok=True)
-
-
 _NO_NETWORK = "the network is not reachable"
 
 
@@ -548,15 +548,16 @@ def _disk_remedy(error):
 
 def home_for(inner, purpose):
     """Return the first cache folder whose subfolder ``inner`` takes files."""
-    reasons = {folder: why_unwritable(folder) or why_unwritable(folder / inner) for folder in folders()}
-    home = next((folder for folder, reason in reasons.items() if reason is None), None)
-    if home is None:
-        listed = "; ".join(f"{folder}: {reason}" for folder, reason in reasons.items())
-        raise FetchError(
-            f"Could not {purpose}: no cache folder takes files ({listed}); set SLICEWISE_DATA to a folder "
-            "that you may write to."
-        )
-    return home
+    reasons = []
+    for folder in folders():
+        reason = why_unwritable(folder) or why_unwritable(folder / inner)
+        if reason is None:
+            return folder
+        reasons.append(f"{folder}: {reason}")
+    raise FetchError(
+        f"Could not {purpose}: no cache folder takes files ({'; '.join(reasons)}); set SLICEWISE_DATA to a "
+        "folder that you may write to."
+    )
 
 
 def _temporary_name(name):
@@ -627,27 +628,26 @@ class Bar:
         # In a notebook, what comes on stderr looks like a fault.
         stream = sys.stdout if _in_notebook() else sys.stderr
         self._bar = tqdm(desc=text, total=total, delay=0.5, leave=False, file=stream, **style)
-        self._over = threading.Event()
-        self._ticker = None if total else threading.Thread(target=self._tick, daemon=True)
+        self._lock, self._over = threading.Lock(), threading.Event()
+        self._ticker = threading.Thread(target=self._tick, daemon=True)
 
     def __enter__(self):
-        if self._ticker:
-            self._ticker.start()
+        self._ticker.start()
         return self
 
     def __exit__(self, *_):
         self._over.set()
-        if self._ticker:
-            self._ticker.join()
+        self._ticker.join()
         self._bar.close()
 
     def _tick(self):
         while not self._over.wait(0.5):
-            self._bar.update(0)  # not refresh: what that shows, close does not clear
+            self.update(0)  # not refresh: what that shows, close does not clear
 
     def update(self, n):
         """Count ``n`` more bytes."""
-        self._bar.update(n)
+        with self._lock:
+            self._bar.update(n)
 
 
 def _in_notebook():

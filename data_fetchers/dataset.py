@@ -4,24 +4,24 @@ import tomllib
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 
 @lru_cache
 def catalogue():
-    """Return the catalogue: data set's name → its record, in the order of the lessons.
+    """Return the catalogue, which cannot be changed: data set's name → its record, as the lessons come.
 
     A record has ``title``, ``lessons`` and one table for each source, ``bundled`` and ``original``; a data
     set that is the same in both, or has no original, has ``bundled`` alone. A source has ``description``,
     ``grid``, ``licence`` (an SPDX identifier where there is one), ``licence_url``, ``citation``, ``doi``,
-    ``terms``, perhaps ``show_terms`` (they are printed before the first download), and says where its files
-    come from:
+    ``terms``, perhaps ``show_terms`` (each user sees them once), and says where its files come from:
 
     - ``files``: tables of ``path`` in the cache, ``bytes``, ``sha256`` and ``addresses``, tried in order; if
       there is a ``member``, what lies at the addresses is an archive, and the file is that member of it;
     - ``shipped``: files of an installed package, as package/path;
-    - ``simulator``: a module of `data_fetchers.simulate`, with ``inputs`` written as ``shipped`` is, and
-      perhaps ``uses``, other modules there that it imports;
+    - ``simulator``: a module of `data_fetchers.simulate`, with ``inputs`` written as ``shipped`` is, about
+      how many ``bytes`` it makes, and perhaps ``uses``, other modules there that it imports;
     - ``nilearn``: a function of `nilearn.datasets`, which keeps its files in its own way.
 
     In the TOML file, ``files`` are short: a list of name, bytes, SHA-256 and, where it differs, the name at
@@ -33,7 +33,14 @@ def catalogue():
     for table in (table for sources in records.values() for table in sources.values()):
         if isinstance(table, dict) and "files" in table:
             table["files"] = [_file(table, *row) for row in table["files"]]
-    return records
+    return _frozen(records)
+
+
+def _frozen(value):
+    """Return a value of TOML with all that it holds as mappings and tuples, which cannot be changed."""
+    if isinstance(value, dict):
+        return MappingProxyType({key: _frozen(part) for key, part in value.items()})
+    return tuple(map(_frozen, value)) if isinstance(value, list) else value
 
 
 def _file(table, name, n_bytes, sha256, there=None):

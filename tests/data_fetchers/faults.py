@@ -37,7 +37,7 @@ if __name__ == "__main__":
     sys.path.insert(0, str(ROOT))
 
 import data_fetchers  # noqa: E402
-from data_fetchers import FetchError, cache, dataset  # noqa: E402
+from data_fetchers import FetchError, __main__, cache, dataset  # noqa: E402
 
 CONTENT = bytes(range(256)) * 2000
 PATH = "toy/toy.bin"
@@ -125,6 +125,19 @@ def start_python(code, folder):
 # A place for one fault
 
 
+def set_record(patch, name, table):
+    """Give a data set another record: of its own, as nobody can change the catalogue."""
+    changed = {**dataset.catalogue(), name: table}
+    for module in (dataset, cache, data_fetchers, __main__):
+        patch.setattr(module, "catalogue", lambda: changed)
+
+
+def set_files(patch, name, files):
+    """Give a data set other published files."""
+    table = dataset.catalogue()[name]
+    set_record(patch, name, {**table, "original": {**table["original"], "files": files}})
+
+
 class Place:
     """Two empty cache folders, a server, and a data set, “toy”, of one file that the server may have."""
 
@@ -136,6 +149,7 @@ class Place:
         patch.setenv("NO_PROXY", "*")
         patch.setattr(cache.platformdirs, "user_cache_path", lambda *_, **__: self.own)
         patch.setattr(cache, "_verified", set())
+        patch.setattr(cache, "show_terms", lambda name: None)
         patch.setattr(cache, "TIMEOUT_S", 0.4)
         patch.setattr(cache, "PAUSE_S", 0)
 
@@ -146,14 +160,14 @@ class Place:
         if members:
             self.published = [file | {"member": Path(file["path"]).name} for file in self.published]
         record = {"title": "Toy", "lessons": [1], "bundled": {}, "original": {"files": self.published}}
-        self.patch.setitem(dataset.catalogue(), "toy", record)
+        set_record(self.patch, "toy", record)
 
     def publish(self, name, contents):
         """Give a data set other published files, which lie in the cache already: path → content."""
         self.published = [
             catalogue_entry(path, content, ["http://nowhere.invalid/"]) for path, content in contents.items()
         ]
-        self.patch.setitem(dataset.catalogue()[name]["original"], "files", self.published)
+        set_files(self.patch, name, self.published)
         for path, content in contents.items():
             (self.shared / path).parent.mkdir(parents=True, exist_ok=True)
             (self.shared / path).write_bytes(content)
@@ -307,6 +321,13 @@ def _(place):
     return place.fails("127.0.0.1 did not answer within 0.4 s", *ONLY_ONE_ADDRESS)
 
 
+@fault("the server takes the request and never answers")
+def _(place):
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        place.toy(f"http://127.0.0.1:{silent.getsockname()[1]}/toy")
+        return place.fails("127.0.0.1 did not answer within 0.4 s", *ONLY_ONE_ADDRESS)
+
+
 @fault("the server sends drop by drop")
 def _(place):
     place.patch.setattr(cache, "MIN_BYTES_PER_S", 10_000_000)
@@ -332,9 +353,8 @@ def _(place):
 
 @fault("wrong content of the right length", CONTENT[::-1], "is not the published file (its SHA-256 differs)")
 @fault("a file without an end", CONTENT * 20, "is not the published file (it is larger)")
-@fault(
-    "a web page instead of data", b"\n<!DOCTYPE html><html>Log in</html>", "is a web page, perhaps the login"
-)
+@fault("a web page instead of data", b"\n<!DOCTYPE html><html>Log in</html>", "is a web page, perhaps")
+@fault("a web page larger than the file", b"<html>" + CONTENT, "is a web page, perhaps")
 def _(place, content, says):
     place.toy(place.server.answer("/toy", content))
     return place.fails(f"what 127.0.0.1 sent {says}", *ONLY_ONE_ADDRESS)
@@ -383,6 +403,15 @@ def small_disk(folder, n_bytes):
             yield
         finally:
             resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+@fault("the disk is full while data are made")
+def _(place):
+    with small_disk(place.shared, 300_000):
+        says = "Could not make breathing_mr: the disk", "is full", "make room, or set SLICEWISE_DATA"
+        told = place.fails(*says, fetch=lambda: data_fetchers.fetch_breathing_mr("bundled"))
+        place.cache_holds()
+    return told
 
 
 @fault("a share of the disk that is used up")
@@ -446,7 +475,8 @@ def fetch_toy(file):
     """Return code that fetches the one file, as another process does it."""
     return (
         "from data_fetchers import cache, dataset\n"
-        f"dataset.catalogue()['toy'] = {{'bundled': {{}}, 'original': {{'files': [{file!r}]}}}}\n"
+        f"toy = {{'bundled': {{}}, 'original': {{'files': [{file!r}]}}}}\n"
+        "dataset.catalogue = cache.catalogue = lambda: {'toy': toy}\n"
         "print(cache.original('toy')[0].stat().st_size)"
     )
 
@@ -467,7 +497,7 @@ def _(place):
     process = start_python(fetch_toy(place.published[0]), place.shared)
     end = time.monotonic() + 30
     while (
-        not any(path.stat().st_size for path in place.shared.glob("toy/.*.part")) and time.monotonic() < end
+        not any(path.stat().st_size for path in place.shared.glob("toy/.*.part/*")) and time.monotonic() < end
     ):
         time.sleep(0.02)
     process.kill()
@@ -671,7 +701,6 @@ def _(place):
         raise ConnectionError("a page of text\nand more")
 
     place.patch.setattr(datasets, "fetch_oasis_vbm", broken)
-    place.patch.setattr(cache, "show_terms", lambda name: None)
     says = ("Could not download oasis_subjects with nilearn", "SLICEWISE_SOURCE=bundled")
     return place.fails(*says, fetch=lambda: data_fetchers.fetch_oasis_subjects("original", 2))
 

@@ -387,6 +387,16 @@ def test_dataset_is_frozen():
         fetch_motor_map().source = "original"
 
 
+def test_catalogue_cannot_be_changed():
+    epi = dataset.catalogue()["epi"]
+    files = epi["original"]["files"]
+    for part in (dataset.catalogue(), epi, epi["original"], files[0]):
+        with pytest.raises(TypeError):
+            part["title"] = "mine"
+    for several in (files, files[0]["addresses"], epi["lessons"]):
+        assert isinstance(several, tuple)
+
+
 def test_catalogue_is_complete():
     for name, table in dataset.catalogue().items():
         assert hasattr(data_fetchers, f"fetch_{name}") and f"fetch_{name}" in data_fetchers.__all__
@@ -396,12 +406,20 @@ def test_catalogue_is_complete():
             assert {"description", "grid", "licence", "licence_url", "citation", "doi", "terms"} <= set(said)
             assert len({"files", "shipped", "simulator", "nilearn"} & set(said)) == 1
             assert said["terms"] or not said.get("show_terms")
+            assert ("simulator" in said) == ("bytes" in said)
             for file in said.get("files", []):
                 assert len(file["sha256"]) == 64 and file["bytes"] > 0
                 assert not Path(file["path"]).is_absolute() and ".." not in file["path"]
                 assert len(file["addresses"]) == 2 and all(
                     a.startswith("https://") for a in file["addresses"]
                 )
+
+
+def test_catalogue_tells_the_size_of_what_is_made(bundled):
+    for name in ("hand_radiograph", "cardiac_cine", "oasis_volumes", "breathing_mr", "warped_brain"):
+        getattr(data_fetchers, f"fetch_{name}")()
+        made = sum(path.stat().st_size for path in cache.find_made(name).rglob("*"))
+        assert dataset.record(name, "bundled")["bytes"] == pytest.approx(made, rel=0.05), name
 
 
 def test_simulators_import_what_they_may():
@@ -427,7 +445,7 @@ def test_simulators_import_what_they_may():
 def test_import_is_light():
     code = "import sys, data_fetchers; print(*sys.modules)"
     loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
-    assert not {"numpy", "nilearn", "nibabel", "requests", "pandas", "helpers"} & set(loaded.split())
+    assert not {"numpy", "nilearn", "nibabel", "requests", "pooch", "pandas", "helpers"} & set(loaded.split())
 
 
 def test_package_is_declared_whole():

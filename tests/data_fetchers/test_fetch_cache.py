@@ -25,7 +25,7 @@ def toy(monkeypatch):
         "addresses": [],
     }
     record = {"title": "Toy", "lessons": [1], "bundled": {"shipped": []}, "original": {"files": [file]}}
-    monkeypatch.setitem(dataset.catalogue(), "toy", record)
+    faults.set_record(monkeypatch, "toy", record)
 
     def set_addresses(*addresses):
         file["addresses"] = list(addresses)
@@ -58,6 +58,25 @@ def test_download_once_then_no_network(server, toy, folders):
     assert files_in(*folders) == [folders[0] / PATH]
 
 
+def test_download_puts_nothing_on_stderr(server, toy, folders, start_python):
+    process = start_python(faults.fetch_toy(toy(server.answer("/good", CONTENT))), folders[0])
+    assert process.communicate(timeout=60) == (f"{len(CONTENT)}\n", "")
+
+
+def test_shared_file_is_for_all_to_read(server, toy, tmp_path):
+    toy(server.answer("/good", CONTENT))
+    (tmp_path / "any").touch()
+    assert cache.original("toy")[0].stat().st_mode == (tmp_path / "any").stat().st_mode
+
+
+@pytest.mark.parametrize("n_bytes, shown", [(0, "toy:   0%"), (500, "toy:  50%")])
+def test_progress_shows_while_nothing_comes(capsys, n_bytes, shown):
+    with cache.Bar("Downloading toy", 1000) as bar:
+        bar.update(n_bytes)
+        time.sleep(1.2)
+        assert shown in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("wait, shown", [(0.0, False), (0.8, True)])
 def test_progress_shows_on_a_wait_only(server, toy, capsys, wait, shown):
     toy(server.answer("/good", CONTENT, wait=wait))
@@ -88,23 +107,21 @@ def test_second_address_when_the_first_is_bad(server, toy):
     assert server.asked == ["/nowhere", "/good", "/wrong", "/good"]
 
 
-def test_terms_are_shown_once_before_the_first_download(server, toy, folders, capsys):
-    toy(server.answer("/good", CONTENT))
-    said = {"terms": "Do not sell it.", "licence_url": "https://example.org/terms"}
-    dataset.catalogue()["toy"]["original"].update(said)
-    cache.original("toy")
-    assert capsys.readouterr().out == ""  # the owner does not ask for it
-    dataset.catalogue()["toy"]["original"]["show_terms"] = True
-    cache.original("toy")
-    assert capsys.readouterr().out == ""  # nothing is downloaded
-    for shown in (1, 0):
-        (folders[0] / PATH).unlink()
+def test_terms_are_shown_once_to_each_user(server, toy, folders, capsys, monkeypatch):
+    def shown(**said):
+        table = dataset.catalogue()["toy"]
+        faults.set_record(monkeypatch, "toy", {**table, "original": {**table["original"], **said}})
         cache.original("toy")
-        assert capsys.readouterr().out.count("Toy: Do not sell it. See https://example.org/terms") == shown
-    dataset.catalogue()["toy"]["original"]["terms"] = "Do not sell or lend it."
+        return capsys.readouterr().out
+
+    toy(server.answer("/good", CONTENT))
+    assert shown(terms="Do not sell it.", licence_url="https://example.org/terms") == ""  # nobody asks for it
+    # Somebody else has downloaded it, and still the terms hold for this user.
+    assert shown(show_terms=True) == "Toy: Do not sell it. See https://example.org/terms\n"
+    assert server.asked == ["/good"]
     (folders[0] / PATH).unlink()
-    cache.original("toy")
-    assert "lend" in capsys.readouterr().out
+    assert shown() == ""
+    assert "lend" in shown(terms="Do not sell or lend it.")
 
 
 def test_pause_before_the_second_attempt(server, toy, monkeypatch):

@@ -12,6 +12,7 @@ import pytest
 
 from data_fetchers import cache, dataset
 from data_fetchers.__main__ import main
+from tests.data_fetchers import faults
 
 
 @pytest.fixture
@@ -26,7 +27,7 @@ def one_file(folders, monkeypatch, server):
         files.append(
             {"path": f"pair/{name}.nii", "bytes": len(content), "sha256": sha256, "addresses": [address]}
         )
-    monkeypatch.setitem(dataset.catalogue()["epi"]["original"], "files", files)
+    faults.set_files(monkeypatch, "epi", files)
     path = folders[0] / "pair" / "anatomy.nii"
     path.parent.mkdir(parents=True)
     path.write_bytes(contents["anatomy"])
@@ -40,7 +41,7 @@ def test_list_is_an_aligned_table(one_file, capsys):
     starts = {line.index(word) for line, word in zip(lines, ["SOURCE"] + ["bundled"] * 3, strict=False)}
     assert len(starts) == 1
     epi = [line for line in lines if line.startswith("epi")]
-    assert "made when needed" in epi[0] and "1 of 2 files here" in epi[1]
+    assert "made when needed   44.4 MB" in epi[0] and "1 of 2 files here" in epi[1]
     assert "5.1 MB" in lines[1] and all(len(line) < 110 for line in lines)
     assert {line.split()[0] for line in lines[1:]} == set(dataset.catalogue())
 
@@ -56,9 +57,11 @@ def test_where_names_the_folders_in_order(folders, capsys):
     ]
 
 
-def test_check_of_an_empty_cache(capsys):
-    assert main(["check"]) == 0
-    assert capsys.readouterr().out.splitlines()[-1].startswith("Nothing is wrong: ")
+@pytest.mark.parametrize("command", ["list", "where", "check", "repair"])
+def test_command_on_an_empty_cache_creates_nothing(command, folders, capsys):
+    assert main([command]) == 0
+    assert "wrong" not in (said := capsys.readouterr().out) or "othing is wrong" in said
+    assert not folders[0].exists() and not folders[1].exists()
 
 
 def test_check_and_repair_of_a_damaged_file(one_file, capsys, server):
@@ -96,8 +99,9 @@ def test_get(made, capsys):
 
 
 def test_get_without_network_tells_and_goes_on(made, capsys, monkeypatch):
-    for file in dataset.catalogue()["epi"]["original"]["files"]:
-        monkeypatch.setitem(file, "addresses", ["http://nowhere.invalid/"])
+    files = dataset.catalogue()["epi"]["original"]["files"]
+    nowhere = {"addresses": ["http://nowhere.invalid/"]}
+    faults.set_files(monkeypatch, "epi", [{**file, **nowhere} for file in files])
     assert main(["get", "epi", "motor_map"]) == 1
     out, err = capsys.readouterr()
     assert out.count("<Dataset") == 2 and "the network is not reachable" in err
@@ -164,6 +168,13 @@ def test_reader_that_has_seen_enough_gets_no_traceback():
     command = f"{sys.executable} -m data_fetchers list | head -n 1"
     run = subprocess.run(command, shell=True, capture_output=True, text=True)
     assert run.stderr == "" and run.stdout.startswith("NAME")
+
+
+def test_where_tells_of_a_folder_that_cannot_be_created(folders, monkeypatch, capsys):
+    folders[0].touch()
+    monkeypatch.setenv("SLICEWISE_DATA", str(folders[0] / "inner" / "data"))
+    assert main(["where"]) == 0
+    assert "inner/data  (takes no files: " in capsys.readouterr().out
 
 
 def test_place_for_simulated_data_that_takes_none_is_a_fault(folders, capsys):
