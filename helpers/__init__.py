@@ -5,7 +5,12 @@ The public names load on first use, so that ``import helpers`` costs next to not
 
 from importlib import import_module
 
-_HOMES = {"SliceViewer": "helpers.viewing", "check": "helpers.exercises"}
+_HOMES = {
+    "RegistrationMonitor": "helpers.viewing",
+    "SliceViewer": "helpers.viewing",
+    "check": "helpers.exercises",
+    "compare": "helpers.viewing",
+}
 
 __all__ = list(_HOMES)
 

@@ -46,15 +46,44 @@ def picture(
     -------
     ndarray of uint8, (rows, columns, 3)
     """
-    tiles = []
-    for plane in planes:
-        where = {"plane": plane, "index": index[plane_axes(volume, plane)[0]], "radiological": radiological}
-        cut = plane_slice(volume, time=time, **where)
-        laid_over = None
-        if overlay is not None:
-            laid_over = plane_slice(overlay, time=time if overlay.n_times > 1 else 0, **where)
-        tiles.append(Image.fromarray(to_rgb(cut, window, cmap, laid_over, style)))
+    tiles = {
+        plane: plane_colours(volume, plane, index, time, window, cmap, overlay, style, radiological)
+        for plane in planes
+    }
+    return arrange(volume, index, tiles, radiological=radiological, style=style)
 
+
+def plane_colours(volume, plane, index, time, window, cmap, overlay=None, style=None, radiological=False):
+    """Return the colours of one plane through a voxel, (rows, columns, 3) uint8; see `picture`."""
+    where = {"plane": plane, "index": index[plane_axes(volume, plane)[0]], "radiological": radiological}
+    laid_over = None
+    if overlay is not None:
+        laid_over = plane_slice(overlay, time=time if overlay.n_times > 1 else 0, **where)
+    cut = plane_slice(volume, time=time if volume.n_times > 1 else 0, **where)
+    return to_rgb(cut, window, cmap, laid_over, style)
+
+
+def arrange(volume, index, tiles, *, radiological=False, style=None):
+    """Arrange painted planes side by side, on one scale, with captions, letters, crosshair and scale bar.
+
+    Parameters
+    ----------
+    volume : Volume
+        Whose planes they are.
+    index : tuple of 3 ints
+        Voxel (i, j, k) at the crosshair.
+    tiles : dict of str to ndarray of uint8, (rows, columns, 3)
+        Colours of each plane, from left to right.
+    radiological : bool
+    style : OverlayStyle, optional
+        A map's colours are explained by a bar.
+
+    Returns
+    -------
+    ndarray of uint8, (rows, columns, 3)
+    """
+    planes = tuple(tiles)
+    tiles = [Image.fromarray(tile) for tile in tiles.values()]
     sizes = [
         np.array(pixel_size(volume, plane)) * tile.size[::-1]
         for plane, tile in zip(planes, tiles, strict=True)

@@ -114,7 +114,7 @@ def plane_slice(volume, plane, index, time=0, radiological=False):
     across, up, along = plane_axes(volume, plane)
     index = _check_index(index, volume.shape[across], f"Index {AXIS_NAMES[across]}")
     time = _check_index(time, volume.n_times, "Time")
-    flip_up, flip_along = _flips(volume, plane, radiological)
+    flip_up, flip_along = flips(volume, plane, radiological)
     cut = volume.frame(time)[(slice(None),) * across + (index,)]
     cut = cut if up < along else cut.T
     return cut[:: -1 if flip_up else 1, :: -1 if flip_along else 1]
@@ -123,7 +123,7 @@ def plane_slice(volume, plane, index, time=0, radiological=False):
 def pixel_of(volume, plane, index, radiological=False):
     """Return (row, column) in `plane_slice` of the voxel index (i, j, k)."""
     _, up, along = plane_axes(volume, plane)
-    flip_up, flip_along = _flips(volume, plane, radiological)
+    flip_up, flip_along = flips(volume, plane, radiological)
     row = volume.shape[up] - 1 - index[up] if flip_up else index[up]
     column = volume.shape[along] - 1 - index[along] if flip_along else index[along]
     return row, column
@@ -307,7 +307,7 @@ def to_rgb(plane, window, cmap="gray", overlay=None, style=None):
         rgb = _flatten_colours(plane)
     else:
         values = plane.astype(float)
-        rgb = table[_levels(values, low, high)]
+        rgb = table[to_levels(values, low, high)]
         rgb[np.isnan(values)] = BACKGROUND
     if overlay is None:
         return rgb
@@ -328,11 +328,11 @@ def colour_table(cmap):
 
 def map_colours(values, limit):
     """Return the colours of map values from -limit to +limit, (..., 3) uint8."""
-    return colour_table(MAP_CMAP)[_levels(values, -limit, limit)]
+    return colour_table(MAP_CMAP)[to_levels(values, -limit, limit)]
 
 
-def _flips(volume, plane, radiological):
-    """Return whether rows and columns run against the array's indices."""
+def flips(volume, plane, radiological):
+    """Return whether the rows and the columns of `plane_slice` run against the array's indices."""
     check_convention(volume, radiological)
     _, up, along = _DISPLAY_AXES[plane]
     mirrored = radiological and plane != "sagittal"
@@ -350,7 +350,7 @@ def _check_index(index, size, name):
     return index
 
 
-def _levels(values, low, high):
+def to_levels(values, low, high):
     """Return the colour numbers 0 to 255 of float values, NaN as 0."""
     with np.errstate(over="ignore", invalid="ignore"):
         if not np.isfinite(high - low):  # a window over nearly all floats

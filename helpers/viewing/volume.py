@@ -1,5 +1,6 @@
 """What an image is to the viewer: its array, where its voxels lie, and which way up it goes."""
 
+import math
 import zlib
 from dataclasses import dataclass, replace
 from os import PathLike, fspath
@@ -9,6 +10,9 @@ import nibabel as nib
 import numpy as np
 
 AXIS_NAMES = "ijk"
+MOST_BYTES = 4 * 2**30
+"""Largest image that is shown, in bytes of its array as it is held in memory."""
+
 _COLOUR_FIELDS = (("R", "G", "B"), ("R", "G", "B", "A"))
 
 
@@ -129,7 +133,8 @@ def as_volume(image, sampling=None):
         If the voxels are neither real numbers nor colours.
     ValueError
         If the image is empty, has no 2 to 4 axes, an affine that cannot be inverted, or a sampling that
-        does not fit it; if a file is in no format that nibabel reads.
+        does not fit it; if it would take more than `MOST_BYTES` of memory, which is known before a file's
+        voxels are read; if a file is in no format that nibabel reads.
     FileNotFoundError
         If there is no file at the path.
     """
@@ -163,7 +168,7 @@ def as_volume(image, sampling=None):
     return Volume(data, np.diag([*sizes, 1.0]), False, unit, axes, signs)
 
 
-def as_overlay(volume, overlay):
+def as_overlay(volume, overlay, name="overlay"):
     """Return an overlay as a `Volume` on the grid of the image below it.
 
     Parameters
@@ -173,6 +178,8 @@ def as_overlay(volume, overlay):
     overlay : array_like, nibabel image, path or Volume
         Mask, labels or statistical map of the same shape; with a time axis only if the image has the
         same. A nibabel image must also have the same affine, if both have one.
+    name : str
+        What to call it in messages.
 
     Returns
     -------
@@ -191,15 +198,15 @@ def as_overlay(volume, overlay):
         data, moved = _check_voxels(_as_array(overlay)), False
         data = data[..., np.newaxis] if data.ndim == 2 else data
     if data.dtype.names is not None:
-        raise ValueError("An overlay must be a mask, labels or a map of numbers, not colours.")
+        raise ValueError(f"The {name} must hold numbers, not colours.")
     if data.shape not in (volume.data.shape, volume.shape):
         raise ValueError(
-            f"The overlay's shape {data.shape} is not the image's {volume.data.shape}: "
+            f"The {name}'s shape {data.shape} is not the image's {volume.data.shape}: "
             "resample it first, for example with nilearn.image.resample_to_img."
         )
     if moved:
         raise ValueError(
-            "The overlay's affine is not the image's, so their voxels lie in different places: "
+            f"The {name}'s affine is not the image's, so their voxels lie in different places: "
             "resample it first, for example with nilearn.image.resample_to_img."
         )
     return replace(volume, data=data)
@@ -221,6 +228,7 @@ def _load(path):
 def _from_nibabel(img):
     """Return a nibabel image as a Volume, without filling the image's own cache."""
     try:
+        _check_size(img.dataobj, "img.slicer")
         data = np.asanyarray(img.dataobj)
     except (EOFError, OSError, zlib.error) as error:
         raise ValueError(
@@ -241,6 +249,23 @@ def _from_nibabel(img):
     axes = tuple(int(axis) for axis in np.argsort(display_axes))
     signs = tuple(int(flips[axis]) for axis in axes)
     return Volume(data, affine, True, "mm", axes, signs)
+
+
+def _check_size(array, name, dtype=None):
+    """Raise ValueError if an array or nibabel's proxy of one would take too much memory once it is read."""
+    shape = tuple(array.shape)
+    n_voxels = math.prod(shape)
+    if dtype is None:  # scaled integers become floats: one voxel shows which
+        dtype = np.asanyarray(array[(slice(0, 1),) * len(shape)]).dtype if n_voxels else np.dtype(float)
+    share = n_voxels * dtype.itemsize / MOST_BYTES
+    if share > 1:
+        n_axes = min(3, len(shape))
+        step = math.ceil(share ** (1 / n_axes))
+        raise ValueError(
+            f"The image of shape {shape} would take {share * MOST_BYTES / 2**30:.1f} GiB of memory "
+            f"as {dtype}, but at most {MOST_BYTES / 2**30:g} GiB are shown: take a part of it, "
+            f"for example {name}[{', '.join([f'::{step}'] * n_axes)}]."
+        )
 
 
 def _unplaced(img):
@@ -266,7 +291,10 @@ def _sampling_of(image):
 def _as_array(image):
     """Return array-likes as a plain ndarray, masked values as NaN."""
     if isinstance(image, np.ma.MaskedArray):
+        _check_size(image, "image", np.dtype(float))
         return image.astype(float).filled(np.nan)
+    if isinstance(getattr(image, "dtype", None), np.dtype):
+        _check_size(image, "image", image.dtype)
     try:
         return np.asarray(image)
     except ValueError:

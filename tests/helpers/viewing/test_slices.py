@@ -2,9 +2,9 @@ import warnings
 
 import numpy as np
 import pytest
+from arbitrary import arrays
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from hypothesis.extra import numpy as hnp
 from phantoms import BRIGHT_MM, ORIENTATIONS, bright_voxel, straight, tilted
 
 from helpers.viewing import slices
@@ -30,23 +30,6 @@ from helpers.viewing.slices import (
 from helpers.viewing.volume import as_volume
 
 few = settings(max_examples=60, deadline=None)
-dtypes = st.one_of(
-    hnp.boolean_dtypes(),
-    hnp.integer_dtypes(endianness="?"),
-    hnp.unsigned_integer_dtypes(endianness="?"),
-    hnp.floating_dtypes(endianness="?", sizes=(16, 32, 64)),
-)
-
-
-@st.composite
-def arrays(draw, n_axes=3):
-    """Arrays of any real dtype, byte order and strides, NaN and infinities included."""
-    shape = draw(hnp.array_shapes(min_dims=n_axes, max_dims=n_axes, max_side=6))
-    data = draw(hnp.arrays(draw(dtypes), shape))
-    if draw(st.booleans()):
-        data = np.asfortranarray(data)
-    steps = draw(st.lists(st.sampled_from((1, -1, 2)), min_size=n_axes, max_size=n_axes))
-    return data[tuple(slice(None, None, step) for step in steps)]
 
 
 def grey_volume(data):

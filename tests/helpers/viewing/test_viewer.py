@@ -2,17 +2,20 @@ import gc
 import weakref
 from base64 import b64decode
 from io import BytesIO
+from types import SimpleNamespace
 
-import ipywidgets
-import matplotlib
 import nibabel as nib
 import numpy as np
 import pytest
 import traitlets
 from phantoms import bright_voxel, straight, tilted
+from pictures import IMAGES
 from PIL import Image
+from unpacking import codes_of, values_of
 
 from helpers import SliceViewer
+from helpers.viewing import portable
+from helpers.viewing.slices import colour_table, plane_slice
 
 RNG = np.random.default_rng(0)
 
@@ -21,89 +24,45 @@ def png(viewer):
     return viewer._repr_mimebundle_()["image/png"]
 
 
-def controls(viewer):
-    """Return all controls, by description."""
-    found, queue = {}, list(viewer.children)
-    while queue:
-        widget = queue.pop()
-        queue += getattr(widget, "children", ())
-        if getattr(widget, "description", ""):
-            found[widget.description] = widget
-    return found
+def words(viewer):
+    return viewer._repr_mimebundle_()["text/plain"]
 
 
-def positions(control):
-    """Return all values that a learner can give a control; of a range, its corners and middles."""
-    if isinstance(control, ipywidgets.Dropdown):
-        return control.options
-    if isinstance(control, ipywidgets.FloatRangeSlider):
-        stops = [control.min * (1 - share) + control.max * share for share in (0, 0.3, 1)]
-        return [(low, high) for low in stops for high in stops if low <= high]
-    if isinstance(control, ipywidgets.FloatSlider):
-        return np.linspace(control.min, control.max, 5)
-    return range(control.min, control.max + 1)
+class Browser:
+    """The other end of a viewer's comm: it hears what is sent, and sends as a browser does."""
+
+    def __init__(self, viewer):
+        self.viewer, self.heard, self.answers = viewer, [], []
+        viewer.comm.publish_msg = self.hear
+
+    def hear(self, kind, data=None, buffers=None, **_):
+        if data and data.get("method") == "update":
+            self.heard.append(data["state"])
+        if data and data.get("method") == "custom":
+            self.answers.append((data["content"], buffers))
+
+    def set(self, **state):
+        self.say({"method": "update", "state": state, "buffer_paths": []})
+
+    def ask(self, **content):
+        self.say({"method": "custom", "content": content})
+
+    def say(self, data):
+        self.viewer._handle_msg({"content": {"data": data}, "buffers": []})
 
 
-def hounsfield():
-    return RNG.integers(-1000, 1500, (5, 6, 7)).astype(np.int16)
+@pytest.fixture
+def cell(monkeypatch):
+    """Return a function that begins the run of a notebook cell."""
+    kernel = SimpleNamespace(get_parent=dict)
+    monkeypatch.setattr("IPython.get_ipython", lambda: SimpleNamespace(kernel=kernel))
+    monkeypatch.setattr(portable, "_shown", {})
 
+    def run(cell, number):
+        metadata = {} if cell is None else {"cellId": cell}
+        kernel.get_parent = lambda: {"header": {"msg_id": f"run {number}"}, "metadata": metadata}
 
-IMAGES = {
-    "world": lambda: (straight("PSL"), None),
-    "oblique": lambda: (tilted("LAS", 20), None),
-    "map": lambda: (straight(), RNG.normal(size=(9, 11, 7))),
-    "labels": lambda: (straight(), RNG.integers(0, 9, (9, 11, 7))),
-    "mask that moves": lambda: (RNG.normal(size=(3, 4, 5, 4)), RNG.normal(size=(3, 4, 5, 4)) > 0),
-    "4D with NaN": lambda: (np.where(RNG.random((3, 4, 5, 6)) < 0.1, np.nan, 1.5), None),
-    "CT": lambda: (hounsfield(), None),
-    "picture": lambda: (RNG.integers(0, 255, (8, 9), dtype=np.uint8), None),
-    "colours": lambda: (RNG.integers(0, 255, (8, 9, 3), dtype=np.uint8), None),
-    "constant": lambda: (np.full((3, 4, 5), 7), None),
-    "nothing but NaN": lambda: (np.full((3, 4, 5), np.nan), None),
-    "extremes": lambda: ((np.linspace(-1, 1, 60) * 1.7e308).reshape(3, 4, 5), None),
-    "tiny": lambda: (np.arange(60).reshape(3, 4, 5) * 5e-324, None),
-    "booleans": lambda: (RNG.random((3, 4, 5)) > 0.5, None),
-    "other byte order": lambda: (RNG.normal(size=(3, 4, 5)).astype(">f4"), None),
-    "one voxel": lambda: (np.ones((1, 1, 1)), None),
-}
-
-
-@pytest.mark.parametrize("name", IMAGES)
-def test_every_value_of_every_control_draws(name):
-    viewer = SliceViewer(*IMAGES[name]())
-    swept = controls(viewer)
-    for control in swept.values():
-        for value in positions(control):
-            control.value = value
-            low, high = viewer.window
-            assert low < high
-        Image.open(BytesIO(b64decode(png(viewer)))).load()
-    assert all(slider.value == n for slider, n in zip(viewer._sliders, viewer.index, strict=True))
-
-
-def test_the_right_controls_are_offered():
-    look = {"window", "from, to", "colour map"}
-    assert set(controls(SliceViewer(straight("LPS")))) == look | {"i → L", "j → P", "k → S"}
-    assert set(controls(SliceViewer(np.zeros((3, 4, 5, 6))))) == look | {"i", "j", "k", "time point"}
-    assert set(controls(SliceViewer(np.zeros((3, 4))))) == look | {"row", "column"}
-    assert set(controls(SliceViewer(np.zeros((3, 4, 3), np.uint8)))) == {"row", "column"}
-    with_map = controls(SliceViewer(straight(), RNG.normal(size=(9, 11, 7))))
-    assert {"overlay opacity", "threshold ±"} < set(with_map)
-    with_mask = controls(SliceViewer(straight(), np.ones((9, 11, 7))))
-    assert "overlay opacity" in with_mask
-    assert "threshold ±" not in with_mask
-
-
-def test_ct_windows_are_offered_for_ct_alone():
-    assert controls(SliceViewer(straight()))["window"].options == ("automatic", "full range", "by hand")
-    viewer = SliceViewer(hounsfield())
-    controls(viewer)["window"].value = "CT lung"
-    assert viewer.window == (-1350, 150)
-    controls(viewer)["from, to"].value = (-500, 500)
-    assert viewer.window == (-500, 500)
-    assert controls(viewer)["window"].value == "by hand"
-    viewer.window = -500, 1300
-    assert controls(viewer)["window"].value == "CT bone"
+    return run
 
 
 # Traits.
@@ -123,8 +82,14 @@ def test_the_three_names_of_the_place_agree(make):
         assert all(type(n) is int for n in viewer.index)
         np.testing.assert_allclose(viewer.cursor_vox, bright, atol=1e-9)
         np.testing.assert_allclose(viewer.cursor_mm, mm, atol=1e-9)
-        assert tuple(slider.value for slider in viewer._sliders) == bright
         assert png(viewer) != before
+
+
+def test_the_cursor_follows_also_where_voxels_are_tiny():
+    viewer = SliceViewer(nib.Nifti1Image(np.zeros((4, 5, 6)), np.diag([1e-7, 1e-7, 1e-7, 1])))
+    viewer.cursor_mm = 1.4e-7, 3e-7, 2e-7
+    assert viewer.index == (1, 3, 2)
+    np.testing.assert_allclose(viewer.cursor_vox, (1.4, 3, 2))
 
 
 def test_a_place_between_voxels_is_kept_and_shown_in_the_nearest():
@@ -154,42 +119,47 @@ def test_two_viewers_of_different_grids_can_be_linked():
     np.testing.assert_allclose(two.cursor_mm, one.cursor_mm)
     two.index = tuple(n // 2 for n in two._volume.shape)
     np.testing.assert_allclose(two.cursor_mm, one.cursor_mm)
+    two.close()
+    one.index = 2, 2, 2  # the link is still there
+    assert one.index == (2, 2, 2)
     link.unlink()
 
 
 def test_numbers_of_numpy_are_welcome():
-    viewer = SliceViewer(np.zeros((3, 4, 5, 6)))
-    viewer.index = np.array([1, 2, 3])
+    viewer = SliceViewer(np.zeros((3, 4, 5, 6)), np.ones((3, 4, 5)))
+    viewer.index = viewer.clicked = np.array([1, 2, 3])
     viewer.window = np.array([0, 0.5])
     viewer.time = np.int64(5)
-    assert (viewer.index, viewer.window, viewer.time) == ((1, 2, 3), (0, 0.5), 5)
+    viewer.opacity, viewer.threshold = np.float32(0.5), np.int8(2)
+    assert (viewer.index, viewer.clicked) == ((1, 2, 3), (1, 2, 3))
+    assert (viewer.window, viewer.time, viewer.opacity, viewer.threshold) == ((0, 0.5), 5, 0.5, 2)
+    viewer.clicked = None
+    assert viewer.clicked is None
 
 
-def test_time_moves_the_picture_and_the_slider():
-    viewer = SliceViewer(RNG.normal(size=(3, 4, 5, 6)))
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("time", 5),
+        ("window", (0, 0.25)),
+        ("cmap", "viridis"),
+        ("opacity", 0.1),
+        ("threshold", 2.5),
+        ("index", (1, 1, 1)),
+    ],
+)
+def test_what_is_set_is_seen(name, value):
+    viewer = SliceViewer(RNG.normal(size=(3, 4, 5, 6)), RNG.normal(size=(3, 4, 5)) * 3)
     before = png(viewer)
-    viewer.time = 5
+    setattr(viewer, name, value)
     assert png(viewer) != before
-    assert controls(viewer)["time point"].value == 5
-    controls(viewer)["time point"].value = 2
-    assert viewer.time == 2
 
 
-def test_the_window_may_leave_the_range_of_the_data():
-    viewer = SliceViewer(np.linspace(0, 1, 60).reshape(3, 4, 5))
-    viewer.window = -5, 7.25
-    assert controls(viewer)["from, to"].value == (-5, 7.25)
-    assert SliceViewer(np.zeros((3, 4, 5)), window=(-30, 30)).window == (-30, 30)
-
-
-def test_a_slider_that_snaps_to_its_steps_does_not_change_the_window():
-    viewer = SliceViewer(RNG.normal(size=(5, 6, 7)))
-    window, slider = viewer.window, controls(viewer)["from, to"]
-    slider.value = tuple(value + 0.4 * slider.step for value in window)
-    assert viewer.window == window
-    assert controls(viewer)["window"].value == "automatic"
-    slider.value = window[0] + 3 * slider.step, window[1]
-    assert viewer.window[0] == pytest.approx(window[0] + 3 * slider.step)
+def test_an_overlay_begins_with_its_own_look():
+    assert SliceViewer(straight()).threshold == 0
+    viewer = SliceViewer(straight(), RNG.normal(size=(9, 11, 7)))
+    assert 1.5 < viewer.threshold < 1.8  # nine tenths of all values lie closer to 0
+    assert SliceViewer(straight(), np.ones((9, 11, 7))).threshold == 0
 
 
 @pytest.mark.parametrize(
@@ -198,7 +168,10 @@ def test_a_slider_that_snaps_to_its_steps_does_not_change_the_window():
         ("index", (0, 0, 7), "no voxel"),
         ("index", (-1, 0, 0), "no voxel"),
         ("index", (0, 0), "no voxel"),
-        ("index", (0.5, 0, 0), "whole numbers"),
+        ("index", (0.5, 0, 0), "three whole numbers"),
+        ("index", None, "three whole numbers"),
+        ("clicked", (0, 0, 7), "no voxel"),
+        ("clicked", 3, "three whole numbers"),
         ("cursor_vox", (0, 0, 6.6), "outside"),
         ("cursor_vox", (0, 0), "three finite numbers"),
         ("cursor_mm", (500, 0, 0), "outside"),
@@ -208,14 +181,26 @@ def test_a_slider_that_snaps_to_its_steps_does_not_change_the_window():
         ("time", 0.5, "whole number"),
         ("window", (1, 0), "lower first"),
         ("window", (1, 2, 3), "pair"),
+        ("window", (0, np.inf), "finite"),
+        ("window", None, "pair"),
+        ("time", None, "whole number"),
+        ("opacity", None, "a number"),
+        ("cmap", "rainbows", "no colour map called"),
+        ("opacity", 1.5, "between 0 and 1"),
+        ("opacity", "half", "a number"),
+        ("threshold", -1, "between 0 and"),
+        ("threshold", np.nan, "between 0 and"),
     ],
 )
 def test_values_that_cannot_be_are_refused_and_change_nothing(name, value, words):
     viewer = SliceViewer(straight())
+    browser = Browser(viewer)
     before = getattr(viewer, name), png(viewer)
-    with pytest.raises(traitlets.TraitError, match=words):
+    with pytest.raises(traitlets.TraitError, match=words) as caught:
         setattr(viewer, name, value)
+    assert "\n" not in str(caught.value)
     assert (getattr(viewer, name), png(viewer)) == before
+    assert not browser.heard
 
 
 @pytest.mark.parametrize(
@@ -242,13 +227,105 @@ def test_radiological_needs_a_world():
         SliceViewer(np.zeros((3, 4, 5)), radiological=True)
 
 
-@pytest.mark.parametrize("cmap", ["gray", "inferno", "PuOr"])
-def test_any_colour_map_of_matplotlib_can_be_chosen(cmap):
-    assert controls(SliceViewer(straight(), cmap=cmap))["colour map"].value == cmap
-    assert cmap in matplotlib.colormaps
+# What the browser hears.
+
+
+def test_the_browser_gets_lists():
+    viewer = SliceViewer(RNG.normal(size=(3, 4, 5, 6)), RNG.normal(size=(3, 4, 5)))
+    browser = Browser(viewer)
+    viewer.index = 1, 2, 3
+    viewer.window = np.array([-1, 1])
+    viewer.clicked = 0, 1, 2
+    viewer.time = 4
+    state = {name: value for sent in browser.heard for name, value in sent.items()}
+    assert state == {
+        "index": [1, 2, 3],
+        "cursor_vox": [1.0, 2.0, 3.0],
+        "cursor_mm": [1.0, 2.0, 3.0],
+        "window": [-1.0, 1.0],
+        "clicked": [0, 1, 2],
+        "time": 4,
+    }
+    assert all(type(value) in (list, int) for value in state.values())
+
+
+def test_what_comes_from_the_browser_is_not_sent_back():
+    viewer = SliceViewer(tilted("LAS", 20), RNG.normal(size=(9, 11, 7)))
+    browser = Browser(viewer)
+    mm = viewer._volume.to_mm((1, 2, 3)).tolist()
+    browser.set(index=[1, 2, 3], cursor_vox=[1, 2, 3], cursor_mm=mm, clicked=[1, 2, 3])
+    browser.set(window=[0, 0.5])
+    browser.set(opacity=0.25, threshold=1, cmap="magma", time=0)
+    assert browser.heard == []
+    assert viewer.index == viewer.clicked == viewer.cursor_vox == (1, 2, 3)
+    assert viewer.cursor_mm == tuple(mm)
+    assert (viewer.window, viewer.opacity, viewer.threshold, viewer.cmap) == ((0, 0.5), 0.25, 1, "magma")
+
+
+def test_one_name_of_the_place_brings_the_others():
+    viewer = SliceViewer(straight())
+    browser = Browser(viewer)
+    browser.set(index=[1, 8, 5])  # as a linked widget does
+    assert viewer.cursor_vox == (1, 8, 5)
+    sent = {name: value for state in browser.heard for name, value in state.items()}
+    assert sent == {"cursor_vox": [1.0, 8.0, 5.0], "cursor_mm": [-6.0, 9.0, 8.0]}
+
+
+def test_the_browser_has_the_colours_before_the_name_of_a_map():
+    viewer = SliceViewer(straight())
+    browser = Browser(viewer)
+    viewer.cmap = "PuOr"
+    assert [list(state) for state in browser.heard] == [["_cmaps"], ["cmap"]]
+    assert "PuOr" in browser.heard[0]["_cmaps"]
+    viewer.cmap = "gray"
+    assert list(browser.heard[-1]) == ["cmap"]
+
+
+@pytest.mark.parametrize("name", [name for name in IMAGES if name != "tiny"])
+def test_questions_get_real_values_and_planes(name):
+    viewer = SliceViewer(*IMAGES[name]())
+    browser = Browser(viewer)
+    index = [size // 3 for size in viewer._volume.shape]
+    time = viewer._volume.n_times - 1
+    browser.ask(index=index, time=time, detail=True)
+    answer, buffers = browser.answers.pop()
+    assert (list(answer["index"]), answer["time"]) == (index, time)
+    viewer.index, viewer.time = index, time
+    assert answer["text"] in words(viewer)
+    assert len(answer["details"]) == len(viewer._volumes)
+    for role, volume, planes in zip(viewer._roles, viewer._volumes, answer["details"], strict=True):
+        assert len(planes) == len(viewer._planes)
+        for plane, layer in zip(viewer._planes, planes, strict=True):
+            across = volume.axes[{"axial": 2, "coronal": 1, "sagittal": 0}[plane]]
+            wanted = plane_slice(volume, plane, index[across], min(time, volume.n_times - 1))
+            pixels = codes_of(layer, buffers[layer["buffer"]])[..., 0, 0].T
+            assert pixels.shape == wanted.shape
+            assert layer["exact"] or role != "labels"
+            if layer["exact"] and not volume.is_colour:
+                np.testing.assert_array_equal(values_of(layer)[pixels], wanted)
+    browser.ask(index=index, time=time, detail=False)
+    assert browser.answers == [(answer | {"details": []}, [])]
+
+
+def test_a_closed_viewer_answers_nothing():
+    viewer = SliceViewer(straight())
+    browser = Browser(viewer)
+    viewer.close()
+    viewer._answer(viewer, {"index": [0, 0, 0], "time": 0, "detail": True}, [])
+    assert not browser.answers
 
 
 # What is shown.
+
+
+@pytest.mark.parametrize("name", IMAGES)
+def test_every_image_is_drawn_at_every_corner(name):
+    viewer = SliceViewer(*IMAGES[name]())
+    for index in ((0, 0, 0), tuple(size - 1 for size in viewer._volume.shape)):
+        viewer.index = index
+        viewer.time = viewer._volume.n_times - 1
+        Image.open(BytesIO(b64decode(png(viewer)))).load()
+        assert repr(viewer).startswith("SliceViewer(")
 
 
 def test_planes():
@@ -262,43 +339,48 @@ def test_planes():
     assert shown(np.zeros((1, 1, 1))) == ("axial",)
 
 
-def test_the_readout_tells_place_and_real_value():
+@pytest.mark.parametrize("cmap", ["gray", "inferno", "PuOr"])
+def test_any_colour_map_of_matplotlib_can_be_chosen(cmap):
+    viewer = SliceViewer(straight(), cmap=cmap)
+    assert viewer.cmap == cmap
+    assert list(b64decode(viewer._cmaps[cmap])) == colour_table(cmap).ravel().tolist()
+
+
+def test_the_words_tell_place_and_real_value():
     img = nib.Nifti1Image(np.full((9, 11, 7), 1 / 3, dtype=np.float32), straight().affine)
     viewer = SliceViewer(img)
     viewer.index = 1, 8, 5
     place = "voxel (i, j, k) = (1, 8, 5) at x = -6.0 mm (left), y = 9.0 mm (anterior), z = 8.0 mm (superior)"
-    assert place in viewer._readout.value
-    assert "intensity 0.333333;" in viewer._readout.value
-    viewer.index = 4, 5, 0
-    assert "x = 0.0 mm, y = 0.0 mm, z = -12.0 mm (inferior)" in viewer._readout.value
+    assert f"{place}. intensity 0.333333; window " in words(viewer)
+    series = SliceViewer(np.zeros((3, 4, 5, 6)))
+    series.time = 5
+    assert "; time point 5; window" in words(series)
 
 
-def test_the_readout_without_a_world_names_no_side():
-    for image in (np.zeros((3, 4, 5)), np.zeros((3, 4)), np.zeros((3, 4, 3), np.uint8)):
-        text = SliceViewer(image)._readout.value
-        assert not any(word in text for word in ("left", "right", "anterior", " mm"))
-    assert "intensity nan" in SliceViewer(np.full((3, 4, 5), np.nan))._readout.value
-    assert "R 7, G 7, B 7" in SliceViewer(np.full((3, 4, 3), 7, np.uint8))._readout.value
-    assert "tilted by" in SliceViewer(tilted("RAS", 20))._readout.value
-
-
-def test_titles_and_alternatives_are_text_not_html():
-    viewer = SliceViewer(straight(), title="<b>T1</b>", alt="a & b")
-    assert "&lt;b&gt;T1&lt;/b&gt;" in viewer.children[0].value
-    assert "a &amp; b" in viewer._readout.value
-
-
-def test_readers_that_run_nothing_get_a_picture_and_its_text():
+def test_readers_that_run_nothing_get_a_picture_and_its_text(monkeypatch):
+    monkeypatch.delenv("SLICEWISE_PAGE", raising=False)
     viewer = SliceViewer(straight(), title="Phantom")
     bundle = viewer._repr_mimebundle_()
     assert set(bundle) == {"application/vnd.jupyter.widget-view+json", "image/png", "text/plain"}
-    size = Image.open(BytesIO(b64decode(bundle["image/png"]))).size
-    assert size[0] > 300
+    assert Image.open(BytesIO(b64decode(bundle["image/png"]))).size[0] > 300
     for part in ("Phantom", "9 × 11 × 7 voxels of 2 × 3 × 4 mm", "axial, coronal and sagittal planes"):
         assert part in bundle["text/plain"]
-    assert "Bright spot" in SliceViewer(straight(), alt="Bright spot")._repr_mimebundle_()["text/plain"]
+    assert "Bright spot" in words(SliceViewer(straight(), title="Phantom", alt="Bright spot"))
     viewer.index = 0, 0, 0
-    assert viewer._repr_mimebundle_()["image/png"] != bundle["image/png"]
+    assert png(viewer) != bundle["image/png"]
+
+
+def test_a_website_gets_a_live_page(monkeypatch):
+    monkeypatch.setenv("SLICEWISE_PAGE", "1")
+    viewer = SliceViewer(straight())
+    bundle = viewer._repr_mimebundle_()
+    assert set(bundle) == {"text/html", "image/png", "text/plain"}
+    assert bundle["text/html"] == viewer.to_html()
+    assert viewer.comm is None  # as nobody would hear
+    viewer.index = 1, 8, 5
+    assert viewer.to_html() != bundle["text/html"]
+    viewer.close()
+    assert viewer._repr_mimebundle_() == {"text/plain": "a closed SliceViewer"}
 
 
 def test_repr_is_one_readable_line():
@@ -307,23 +389,43 @@ def test_repr_is_one_readable_line():
     )
 
 
-def test_one_change_draws_once(monkeypatch):
-    viewer = SliceViewer(straight())
-    drawn = []
-    monkeypatch.setattr("helpers.viewing.viewer.to_png", lambda rgb: drawn.append(rgb) or b"")
-    viewer.index = 1, 8, 5
-    viewer.cursor_mm = 0, 0, 0
-    controls(viewer)["i → R"].value = 2
-    viewer.window = 0, 0.25
-    assert len(drawn) == 4
+# Memory.
 
 
 def test_a_closed_viewer_lets_go_of_its_image():
-    viewer = SliceViewer(straight())
-    volume = weakref.ref(viewer._volume)
-    parts = [viewer, *controls(viewer).values(), viewer._image]
+    viewer = SliceViewer(straight(), np.ones((9, 11, 7)))
+    volumes = [weakref.ref(volume) for volume in viewer._volumes]
+    voxels = weakref.ref(viewer._volume.data)
     viewer.close()
-    assert all(part.comm is None for part in parts)
-    del viewer, parts
+    assert viewer.comm is None
+    assert repr(viewer) == "SliceViewer(closed)"
+    assert not viewer._scene
     gc.collect()
-    assert volume() is None
+    assert not any(volume() for volume in volumes)
+    assert voxels() is None
+    viewer.close()  # once more does no harm
+
+
+def test_running_a_cell_again_closes_its_earlier_viewers(cell):
+    cell("one", 1)
+    first, second = SliceViewer(straight()), SliceViewer(straight())
+    assert first.comm and second.comm
+    cell("two", 2)
+    other = SliceViewer(straight())
+    assert first.comm and second.comm
+    cell("one", 3)
+    again = SliceViewer(straight())
+    assert not first.comm and not second.comm
+    assert other.comm and again.comm
+    cell(None, 4)  # not from a notebook
+    assert SliceViewer(straight()).comm and again.comm
+
+
+def test_twenty_runs_hold_one_image(cell):
+    held = []
+    for number in range(20):
+        cell("one", number)
+        viewer = SliceViewer(np.zeros((20, 20, 20)) + number)
+        held.append(weakref.ref(viewer._volume))
+    gc.collect()
+    assert [volume() is not None for volume in held] == [False] * 19 + [True]

@@ -1,12 +1,19 @@
+import tracemalloc
 import warnings
 
 import nibabel as nib
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
 from imageio.core.util import Array
 from phantoms import ORIENTATIONS, straight, tilted
 
-from helpers.viewing.volume import as_overlay, as_volume
+from helpers import SliceViewer
+from helpers.viewing.volume import MOST_BYTES, as_overlay, as_volume
+
+few = settings(max_examples=40, deadline=None)
 
 FLAT = nib.affines.from_matvec([[1, 0, 1], [0, 1, 1], [0, 0, 0]])
 
@@ -110,8 +117,8 @@ def test_world_and_voxels_are_inverse():
 def test_a_path_is_read(tmp_path):
     path = tmp_path / "brain.nii.gz"
     straight("LPS").to_filename(path)
-    for given in (path, str(path)):
-        assert as_volume(given).axis_letters == ("L", "P", "S")
+    for place in (path, str(path)):
+        assert as_volume(place).axis_letters == ("L", "P", "S")
 
 
 def test_a_nifti_file_without_form_codes_has_sizes_but_no_world(tmp_path):
@@ -213,3 +220,139 @@ def test_a_uint8_mask_of_three_slices_is_no_colour():
 def test_masked_values_are_no_number():
     masked = np.ma.masked_less(np.arange(6).reshape(2, 3), 2)
     assert np.isnan(as_volume(masked).data[0, :2, 0]).all()
+
+
+# Bad input, drawn by hypothesis: one sentence, whatever it is.
+
+
+def assert_refused(words, *args, error=ValueError):
+    """Assert that a viewer of these refuses them in one sentence."""
+    with pytest.raises(error) as caught:
+        SliceViewer(*args)
+    message = str(caught.value)
+    assert words in message
+    assert message.endswith(".")
+    assert "\n" not in message
+    assert type(caught.value) is error
+
+
+sides = st.integers(1, 4)
+dtypes = st.one_of(hnp.integer_dtypes(), hnp.floating_dtypes(), hnp.boolean_dtypes())
+
+
+@few
+@given(st.lists(sides, max_size=1), dtypes)
+def test_too_few_axes_are_refused(shape, dtype):
+    assert_refused(f"this array has {len(shape)}", np.zeros(shape, dtype))
+
+
+@few
+@given(st.lists(sides, min_size=3, max_size=3), st.lists(st.integers(2, 4), min_size=2, max_size=3), dtypes)
+def test_too_many_axes_are_refused(space, late, dtype):
+    assert_refused(f"this shape is {(*space, *late)}", np.zeros((*space, *late), dtype))
+
+
+@few
+@given(st.lists(sides, min_size=1, max_size=4), st.data(), dtypes)
+def test_empty_images_are_refused(shape, data, dtype):
+    shape[data.draw(st.integers(0, len(shape) - 1))] = 0
+    assert_refused("is empty", np.zeros(shape, dtype))
+
+
+@few
+@given(
+    hnp.array_shapes(min_dims=2, max_dims=4, max_side=4),
+    st.one_of(
+        hnp.complex_number_dtypes(),
+        hnp.unicode_string_dtypes(),
+        hnp.datetime64_dtypes(),
+        st.just(np.dtype("O")),
+    ),
+)
+def test_other_voxels_than_numbers_are_refused(shape, dtype):
+    words = "Complex voxels" if dtype.kind == "c" else f"not values of dtype {dtype}"
+    assert_refused(words, np.zeros(shape, dtype), error=TypeError)
+
+
+@few
+@given(st.lists(sides, min_size=3, max_size=3), st.integers(0, 2), st.booleans())
+def test_overlays_of_another_shape_are_refused(shape, axis, is_time):
+    other = [*shape, 2] if is_time else [n + (m == axis) for m, n in enumerate(shape)]
+    assert_refused("resample it first", np.zeros(shape), np.zeros(other))
+
+
+@few
+@given(hnp.arrays(float, (3, 3), elements=st.integers(-3, 3)), st.integers(0, 2), st.booleans())
+def test_affines_that_cannot_be_inverted_are_refused(matrix, row, is_nan):
+    matrix[row] = np.nan if is_nan else matrix[row - 1]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # nibabel's own words on such an affine
+        img = nib.Nifti1Image(np.zeros((3, 4, 5)), np.eye(4))
+        img._affine = nib.affines.from_matvec(matrix, [1, 2, 3])
+        assert_refused("singular or not finite", img)
+
+
+# Memory.
+
+
+def huge(path, shape, dtype, slope):
+    """Write a NIfTI file of which only the header takes room on the disk."""
+    header = nib.Nifti1Header()
+    header.set_data_shape(shape)
+    header.set_data_dtype(dtype)
+    header.set_sform(np.eye(4), 1)
+    header["scl_slope"], header["vox_offset"] = slope, 352
+    header["magic"] = b"n+1"
+    path.write_bytes(header.binaryblock)
+    with path.open("r+b") as file:
+        file.truncate(352 + np.prod(shape) * np.dtype(dtype).itemsize)
+    return nib.load(path)
+
+
+@pytest.mark.parametrize(
+    ("shape", "dtype", "slope", "words"),
+    [
+        ((1000, 1000, 1000), np.int16, 2, "would take 7.5 GiB of memory as float64"),
+        ((2000, 2000, 1200), np.int16, 1, "would take 8.9 GiB of memory as int16"),
+        ((1000, 1000, 1000, 3), np.uint8, 0.5, "would take 22.4 GiB of memory as float64"),
+    ],
+)
+def test_files_beyond_the_budget_are_refused_unread(shape, dtype, slope, words, tmp_path):
+    img = huge(tmp_path / "huge.nii", shape, dtype, slope)
+    tracemalloc.start()
+    assert_refused(words, img)
+    assert_refused(words, tmp_path / "huge.nii")
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 1e6
+    assert not img.in_memory
+
+
+def test_what_the_refusal_advises_works(tmp_path):
+    img = huge(tmp_path / "huge.nii", (3000, 3000, 800), np.int16, 2)  # 54 GiB
+    assert_refused("at most 4 GiB are shown: take a part of it, for example img.slicer[::3, ::3, ::3]", img)
+    assert np.prod([1000, 1000, 267]) * 8 < MOST_BYTES
+
+
+def test_arrays_beyond_the_budget_are_refused_unread():
+    class File:
+        """As h5py and zarr have arrays."""
+
+        shape, dtype = (2000, 2000, 2000), np.dtype(np.uint8)
+
+        def __array__(self, dtype=None, copy=None):
+            raise MemoryError
+
+    assert_refused("would take 7.5 GiB of memory as uint8", File())
+    seen = np.broadcast_to(np.float32(1), (2000, 2000, 2000))
+    assert_refused("for example image[::2, ::2, ::2]", seen)
+    assert_refused("as float64", np.broadcast_to(np.int8(1), (1000, 1000, 600)).view(np.ma.MaskedArray))
+
+
+def test_the_budget_ends_where_it_says(monkeypatch):
+    monkeypatch.setattr("helpers.viewing.volume.MOST_BYTES", 4 * 5 * 6 * 8)
+    assert as_volume(np.zeros((4, 5, 6))).shape == (4, 5, 6)
+    assert as_volume(nib.Nifti1Image(np.zeros((4, 5, 6)), np.eye(4))).shape == (4, 5, 6)
+    for one_more in (np.zeros((4, 5, 7)), nib.Nifti1Image(np.zeros((4, 5, 7)), np.eye(4))):
+        assert_refused("GiB", one_more)
+    assert_refused("GiB", np.zeros((4, 5, 6), np.int8), np.zeros((4, 5, 7)))

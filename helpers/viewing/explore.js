@@ -1,0 +1,118 @@
+// Controls beside a picture that follows them: drawn by the kernel, or on a web page chosen from those made before.
+
+export default {
+  render({ model, el }) {
+    const explorer = new Explorer(model, el);
+    return () => explorer.close();
+  },
+};
+
+let count = Math.floor(Math.random() * 1e9); // for ids, which are to be unique in the page
+
+/** Make an element with attributes and children. */
+function make(tag, attributes = {}, ...children) {
+  const element = document.createElement(tag);
+  for (const [name, value] of Object.entries(attributes)) element.setAttribute(name, value);
+  element.append(...children);
+  return element;
+}
+
+class Explorer {
+  constructor(model, el) {
+    this.model = model;
+    this.pictures = model.get("pictures"); // only on a web page
+    this.image = make("img", { class: "slicewise-picture" });
+    this.text = make("p", { class: "slicewise-says", "aria-live": "polite" });
+    this.controls = model.get("_controls").map((control) => this.build(control));
+    const title = model.get("_title");
+    const parts = [
+      ...(title ? [make("div", { class: "slicewise-title" }, title)] : []),
+      make("div", { class: "slicewise-controls" }, ...this.controls.map(({ row }) => row)),
+      this.image,
+      this.text,
+    ];
+    if (this.pictures && !model.get("together"))
+      parts.push(make("p", { class: "slicewise-note" }, "On this page one control moves at a time; in JupyterLab all do."));
+    el.replaceChildren(
+      make("div", { class: "slicewise-viewer slicewise-explorer", role: "group", "data-lm-suppress-shortcuts": "true" }, ...parts),
+    );
+    this.listeners = ["_picture", "text", "values"].map((name) => [`change:${name}`, () => this.show()]);
+    for (const [name, react] of this.listeners) model.on(name, react);
+    this.show();
+  }
+
+  close() {
+    for (const [name, react] of this.listeners) this.model.off(name, react);
+    URL.revokeObjectURL(this.address);
+  }
+
+  /** Build one labelled native control. On a web page a slider has the positions whose pictures are there. */
+  build(control) {
+    const id = `slicewise-${count++}`;
+    const label = make("label", { for: id }, control.name.replaceAll("_", " "));
+    const { kind, positions } = control;
+    let input;
+    let read;
+    let write;
+    if (kind === "slider") {
+      const range = positions
+        ? { min: 0, max: positions.length - 1, step: 1 }
+        : { min: control.low, max: control.high, step: control.step };
+      input = make("input", { id, type: "range", ...range });
+      const nearest = (value) =>
+        positions.reduce((best, other, n) => (Math.abs(other - value) < Math.abs(positions[best] - value) ? n : best), 0);
+      read = () => (positions ? positions[input.valueAsNumber] : input.valueAsNumber);
+      write = (value) => (input.value = positions ? nearest(value) : value);
+    } else if (kind === "list") {
+      input = make("select", { id }, ...control.choices.map((choice) => new Option(choice)));
+      read = () => control.choices[input.selectedIndex];
+      write = (value) => (input.selectedIndex = control.choices.indexOf(value));
+    } else {
+      input = make("input", { id, type: "checkbox" });
+      read = () => input.checked;
+      write = (value) => (input.checked = value);
+    }
+    const output = make("output", { for: id });
+    input.addEventListener("input", () => this.turn(control, read()));
+    const show = (value) => {
+      write(value);
+      if (kind !== "slider") return;
+      output.value = String(Number(value.toPrecision(6)));
+      input.setAttribute("aria-valuetext", output.value);
+    };
+    return { name: control.name, start: control.start, show, row: make("div", { class: "slicewise-control" }, label, input, output) };
+  }
+
+  /** Take a new value. Where pictures of combinations are missing, the other controls go back to their start. */
+  turn({ name }, value) {
+    let values = { ...this.model.get("values"), [name]: value };
+    if (this.pictures && !this.model.get("together"))
+      values = Object.fromEntries(this.controls.map((other) => [other.name, other.name === name ? value : other.start]));
+    this.model.set("values", values);
+    this.model.save_changes();
+  }
+
+  show() {
+    const values = this.model.get("values");
+    for (const { name, show } of this.controls) show(values[name]);
+    let text = this.model.get("text");
+    if (this.pictures) {
+      const [picture, words] = this.pictures[this.key(values)] ?? [null, text];
+      if (picture) this.image.src = `data:image/png;base64,${picture}`;
+      text = words;
+    } else if (this.model.get("_picture") !== this.shown) {
+      this.shown = this.model.get("_picture");
+      URL.revokeObjectURL(this.address);
+      this.address = URL.createObjectURL(new Blob([this.shown], { type: "image/png" }));
+      this.image.src = this.address;
+    }
+    this.image.alt = text;
+    if (this.text.textContent !== text) this.text.textContent = text;
+  }
+
+  /** Return the name of a combination's picture: the places of its values among the positions. */
+  key(values) {
+    const place = ({ name, positions, choices }) => (positions ?? choices).indexOf(values[name]);
+    return this.model.get("_controls").map(place).join(" ");
+  }
+}

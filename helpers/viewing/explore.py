@@ -1,0 +1,230 @@
+"""Pictures that follow sliders: a pure function of a few values, drawn anew for each."""
+
+import itertools
+import math
+from base64 import b64encode
+from io import BytesIO
+from pathlib import Path
+
+import numpy as np
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from PIL import Image
+from traitlets import Any, Bytes, Dict, List, TraitError, Unicode, validate
+
+from helpers.viewing.page import to_html
+from helpers.viewing.portable import PortableWidget
+
+_HERE = Path(__file__).parent
+_STEPS = 24  # positions of a slider on a web page, when all its pictures are made beforehand
+_PAGE_PICTURES = 72
+_DPI = 84
+
+
+def explore(draw, *, title=None, **controls):
+    """Let the reader turn the values of a function that draws.
+
+    Parameters
+    ----------
+    draw : callable
+        ``draw(**values)`` returns a new matplotlib Figure and one or two sentences of what it shows. It must
+        do so for all values that the controls allow.
+    title : str, optional
+    **controls
+        What can be turned, by the argument's name, in the order shown: ``(lowest, highest, step, start)``
+        for a slider, which gives whole numbers if all four are; a list of choices, the first at the start;
+        or True or False for a box to tick.
+
+    Returns
+    -------
+    Explorer
+
+    Raises
+    ------
+    TypeError, ValueError
+        If a control is none of these, or its start lies outside its range.
+    """
+    return Explorer(draw, title=title, **controls)
+
+
+class Explorer(PortableWidget):
+    """What `explore` returns.
+
+    Attributes
+    ----------
+    values : dict
+        The present value of each control. Setting some leaves the others.
+    text : str
+        What the picture shows.
+    """
+
+    _esm = _HERE / "explore.js"
+    _css = _HERE / "viewer.css"
+
+    values = Dict().tag(sync=True)
+    text = Unicode("").tag(sync=True)
+    _controls = List().tag(sync=True)
+    _title = Any(None).tag(sync=True)
+    _picture = Bytes(b"").tag(sync=True)
+
+    def __init__(self, draw, *, title=None, **controls):
+        self.draw = draw
+        described = [_described(name, control) for name, control in controls.items()]
+        super().__init__(
+            _controls=described, _title=title, values={each["name"]: each["start"] for each in described}
+        )
+        self._redraw()
+        self.observe(self._redraw, "values")
+
+    def __repr__(self):
+        return f"Explorer({', '.join(f'{name}={value}' for name, value in self.values.items())}: {self.text})"
+
+    def _words(self):
+        return self.text
+
+    def _still(self):
+        return self._picture
+
+    def figure(self, **values):
+        """Return the figure of some values; the others are the present ones."""
+        return self.draw(**self._checked({**self.values, **values}))[0]
+
+    def settings(self, n=None):
+        """Yield the values of each control through its range, the others at their start, then all extremes.
+
+        Parameters
+        ----------
+        n : int, optional
+            At most so many positions of each slider; by default all.
+        """
+        start = {each["name"]: each["start"] for each in self._controls}
+        for each in self._controls:
+            for value in _positions(each, n):
+                yield start | {each["name"]: value}
+        ends = [(_positions(each, 2)) for each in self._controls]
+        for corner in itertools.islice(itertools.product(*ends), 64):
+            yield dict(zip(start, corner, strict=True))
+
+    def close(self):
+        """Close the explorer, and let go of what its function holds."""
+        super().close()
+        self.draw = None
+
+    def to_html(self):
+        """Return HTML that is live without a kernel, for any web page: its pictures are made beforehand.
+
+        If there are few enough, of all combinations of values; else of each control by itself, the others at
+        their start, and a note says so.
+        """
+        names = [each["name"] for each in self._controls]
+        start = {each["name"]: each["start"] for each in self._controls}
+        axes = [_with_start(each, _STEPS) for each in self._controls]
+        together = math.prod(map(len, axes)) <= _PAGE_PICTURES
+        if together:
+            settings = [dict(zip(names, values, strict=True)) for values in itertools.product(*axes)]
+        else:
+            axes = [_with_start(each, max(2, _PAGE_PICTURES // len(axes))) for each in self._controls]
+            settings = [
+                start | {name: value} for name, axis in zip(names, axes, strict=True) for value in axis
+            ]
+        pictures = {}
+        for values in settings:
+            key = " ".join(str(axis.index(values[name])) for name, axis in zip(names, axes, strict=True))
+            if key not in pictures:
+                figure, text = self.draw(**values)
+                pictures[key] = [b64encode(_small(_to_png(figure))).decode("ascii"), text]
+        state = {
+            "_controls": [
+                each | {"positions": axis} for each, axis in zip(self._controls, axes, strict=True)
+            ],
+            "_title": self._title,
+            "values": start,
+            "text": self.text,
+            "pictures": pictures,
+            "together": together,
+        }
+        return to_html("explore.js", state, self._still(), self.text)
+
+    @validate("values")
+    def _check_values(self, proposal):
+        return self._checked({**self.values, **proposal.value})
+
+    def _checked(self, values):
+        """Return values of the controls' own kinds, or say which cannot be."""
+        kinds = {each["name"]: each for each in self._controls}
+        checked = {}
+        for name, value in values.items():
+            if name not in kinds:
+                raise TraitError(f"There is no control {name!r}: there are {', '.join(kinds)}.")
+            each = kinds[name]
+            if each["kind"] == "slider":
+                whole = isinstance(each["start"], int)
+                value = int(value) if whole else float(value)
+                if not each["low"] <= value <= each["high"]:
+                    raise TraitError(
+                        f"{name} must lie between {each['low']} and {each['high']}, not {value}."
+                    )
+            elif value not in each["choices"]:
+                raise TraitError(f"{name} must be one of {each['choices']}, not {value!r}.")
+            checked[name] = value
+        return checked
+
+    def _redraw(self, _=None):
+        figure, text = self.draw(**self.values)
+        with self.hold_sync():
+            self._picture, self.text = _to_png(figure), text
+
+
+def _described(name, control):
+    """Return a control as plain values."""
+    if isinstance(control, bool):
+        return {"name": name, "kind": "box", "choices": [False, True], "start": control}
+    if isinstance(control, list) and control:
+        return {"name": name, "kind": "list", "choices": control, "start": control[0]}
+    if isinstance(control, tuple) and len(control) == 4:
+        whole = all(isinstance(each, int | np.integer) for each in control)
+        low, high, step, start = (int(each) if whole else float(each) for each in control)
+        if not (low < high and step > 0 and low <= start <= high):
+            raise ValueError(
+                f"{name}={control} must be (lowest, highest, step, start), the start in the range."
+            )
+        return {"name": name, "kind": "slider", "low": low, "high": high, "step": step, "start": start}
+    raise TypeError(
+        f"{name} must be (lowest, highest, step, start), a list of choices, True or False, not {control!r}."
+    )
+
+
+def _positions(control, n):
+    """Return the values that a control can have; of a slider at most `n`, its ends among them."""
+    if control["kind"] != "slider":
+        return list(control["choices"])
+    count = int(round((control["high"] - control["low"]) / control["step"])) + 1
+    steps = range(count)
+    if n is not None and n < count:
+        steps = sorted({round(x) for x in np.linspace(0, count - 1, n)})
+    values = (control["low"] + step * control["step"] for step in steps)
+    return [value if isinstance(value, int) else round(value, 10) for value in values]
+
+
+def _with_start(control, n):
+    """Return at most `n` positions of a control, and its start, in order."""
+    some = _positions(control, n)
+    if control["start"] in some or control["kind"] != "slider":
+        return some
+    return sorted([*some, control["start"]])
+
+
+def _to_png(figure):
+    """Return a figure as the bytes of a PNG file."""
+    canvas = FigureCanvasAgg(figure)
+    figure.set_dpi(_DPI)
+    canvas.draw()
+    buffer = BytesIO()
+    Image.fromarray(np.asarray(canvas.buffer_rgba())[..., :3]).save(buffer, "png", compress_level=1)
+    return buffer.getvalue()
+
+
+def _small(png):
+    """Return a PNG file in 128 colours, for pages that hold many."""
+    buffer = BytesIO()
+    Image.open(BytesIO(png)).quantize(128, dither=Image.Dither.NONE).save(buffer, "png", optimize=True)
+    return buffer.getvalue()

@@ -1,0 +1,249 @@
+"""Watch a registration while it runs, then browse what it found."""
+
+from dataclasses import replace
+from time import perf_counter
+
+import numpy as np
+from traitlets import List, TraitError, TraitType, Unicode, validate
+
+from helpers.viewing.comparison import difference_colours, difference_limit
+from helpers.viewing.picture import plane_colours
+from helpers.viewing.scene import windows_of
+from helpers.viewing.slices import (
+    check_window,
+    flips,
+    map_colours,
+    plane_axes,
+    plane_slice,
+    to_levels,
+)
+from helpers.viewing.volume import as_overlay, as_volume
+from helpers.viewing.widget import AS_LIST, VolumeWidget
+
+IMAGES = ("fixed", "moving", "warped", "difference", "Jacobian")
+DRAWINGS = ("grid", "arrows", "update × 10", "nothing")
+FOLDED = (255, 221, 0)
+"""Colour of voxels in which a displacement folds; as in viewer.js."""
+
+_SHARE = (
+    0.05  # of the time since the beginning, to be spent on pictures: a registration must not wait for them
+)
+_GRID_LINES = 32
+
+
+class RegistrationMonitor(VolumeWidget):
+    """Show how a registration goes, as the callback of `helpers.registration.demons`, and then its result.
+
+    Parameters
+    ----------
+    fixed, moving : array_like, nibabel image, path or Volume
+        The images that are registered, on one grid.
+    plane, cmap, radiological, title
+        As of `SliceViewer`.
+
+    Attributes
+    ----------
+    shown : {"warped", "fixed", "moving", "difference", "Jacobian"}
+        Image shown (keys 1 to 5).
+    drawn : {"grid", "arrows", "update × 10", "nothing"}
+        What is drawn over it (keys G, A, U, N). The displacement pulls: a node of the fixed image's grid is
+        drawn where it looks in the moving image. The update, ten times enlarged, is there during the run.
+    index, cursor_vox, cursor_mm, clicked, window, window_moving
+        As of `SliceViewer` and `compare`.
+
+    Raises
+    ------
+    TypeError, ValueError, FileNotFoundError
+        If the images are not usable or lie on different grids.
+
+    Notes
+    -----
+    Pictures are made in at most a twentieth of the time since the beginning; iterations between them are
+    seen in the curve only.
+
+    Examples
+    --------
+    >>> monitor = RegistrationMonitor(fixed, moving)  # doctest: +SKIP
+    >>> display(monitor)  # doctest: +SKIP
+    >>> monitor.show(demons(fixed, moving, callback=monitor))  # doctest: +SKIP
+    """
+
+    shown = Unicode("warped").tag(sync=True)
+    drawn = Unicode("grid").tag(sync=True)
+    window_moving = TraitType(()).tag(**AS_LIST)
+    _frame = TraitType(None, allow_none=True).tag(sync=True)
+    _history = List().tag(sync=True)
+    _page_traits = ("_cmaps", "_history")
+
+    def __init__(self, fixed, moving, *, plane="all", cmap="gray", radiological=False, title=None):
+        fixed = as_volume(fixed)
+        moving = as_overlay(fixed, moving, "moving image")
+        if fixed.is_colour or max(fixed.n_times, moving.n_times) > 1:
+            raise ValueError("A registration is of two images of numbers, without time.")
+        windows = windows_of(moving)
+        self._begun = self._spent = None
+        super().__init__(
+            [("image", "fixed", fixed), ("moving", "moving", moving)],
+            plane=plane,
+            window=None,
+            cmap=cmap,
+            radiological=radiological,
+            title=title,
+            alt=None,
+            limit=difference_limit(fixed.data, moving.data),
+            extra={
+                "images": list(IMAGES),
+                "drawings": list(DRAWINGS),
+                "windowsMoving": [[name, *ends] for name, ends in windows.items()],
+                "limitJacobian": 1.0,
+            },
+            window_moving=windows["automatic"],
+        )
+
+    def __call__(self, state):
+        """Take the state of an iteration, and draw it if there is time.
+
+        Parameters
+        ----------
+        state : helpers.registration.demons.State
+        """
+        now = perf_counter()
+        if state.level == 0 and state.iteration == 0:
+            self._begun, self._spent, self._cost, self._rows = now, 0.0, 0.0, []
+        self._rows.append([state.level, state.iteration, float(state.msd)])
+        if self._spent + self._cost > _SHARE * (now - self._begun):
+            return
+        with self.hold_sync():
+            self._history = list(self._rows)
+            self._frame = self._picture_of(state)
+        self._cost = perf_counter() - now
+        self._spent += self._cost
+
+    def show(self, result):
+        """Show what a registration found: warped image, difference, Jacobian and displacement.
+
+        Parameters
+        ----------
+        result : helpers.registration.demons.Demons
+            Or anything with ``warped``, ``displacement`` and ``history``.
+
+        Returns
+        -------
+        RegistrationMonitor
+            This very one, so that a cell may end in it.
+        """
+        ndim = len(result.displacement)
+        shape = self._volume.shape[:ndim]
+        if result.displacement.shape != (ndim, *shape):
+            raise ValueError(
+                f"The displacement's shape {result.displacement.shape} does not fit the images' {shape}."
+            )
+        from helpers.registration import jacobian  # only here: those who look need not load the algorithms
+
+        def placed(data):
+            return replace(self._volume, data=np.reshape(data, self._volume.shape))
+
+        layers = list(zip(self._roles, self._names, self._volumes, strict=True))[:2]
+        layers += [("moving", "warped", placed(result.warped))]
+        layers.append(("jacobian", "Jacobian", placed(jacobian(result.displacement))))
+        for axis, component in enumerate(result.displacement):
+            layers.append(("field", f"displacement {'ijk'[axis]}", placed(component)))
+        self._roles, self._names, self._volumes = zip(*layers, strict=True)
+        with self.hold_sync():
+            self._frame = None
+            self._history = [
+                [int(row["level"]), int(row["iteration"]), float(row["msd"])] for row in result.history
+            ]
+            self._scene = self._build_scene()
+        return self
+
+    @validate("shown", "drawn")
+    def _check_choice(self, proposal):
+        choices = {"shown": IMAGES, "drawn": DRAWINGS}[proposal.trait.name]
+        if proposal.value not in choices:
+            raise TraitError(f"{proposal.trait.name} must be one of {choices}, not {proposal.value!r}.")
+        return proposal.value
+
+    @validate("window_moving")
+    def _check_window_moving(self, proposal):
+        try:
+            return check_window(proposal.value)
+        except ValueError as error:
+            raise TraitError(str(error)) from None
+
+    def _picture_of(self, state):
+        """Return the planes through the crosshair as they are now, small enough to send often."""
+        warped = state.warped.reshape(state.warped.shape + (1,) * (3 - state.warped.ndim))
+        planes = []
+        for plane in self._planes:
+            across = plane_axes(self._volume, plane)[0]
+            level_volume = replace(self._volume, data=warped)
+            index = self.index[across] * warped.shape[across] // self._volume.shape[across]
+            cut = plane_slice(level_volume, plane, index, 0, self._radiological)
+            grey = to_levels(cut.astype(float), *self._levels_of(state))
+            planes.append(
+                {
+                    "rows": cut.shape[0],
+                    "columns": cut.shape[1],
+                    "grey": np.ascontiguousarray(grey).tobytes(),
+                    "displacement": self._nodes(plane, state.lattice_displacement),
+                    "update": self._nodes(plane, 10 * state.lattice_update),
+                }
+            )
+        return {"level": state.level, "iteration": state.iteration, "planes": planes}
+
+    def _levels_of(self, state):
+        """Return the window of the z-scored images that `demons` works on: the fixed image's robust range."""
+        if state.iteration == 0:
+            low, high = np.percentile(state.fixed[np.isfinite(state.fixed)][::7], (0.5, 99.5))
+            self._z_window = float(low), float(max(high, low + 1e-6))
+        return self._z_window
+
+    def _nodes(self, plane, field):
+        """Return the displaced nodes of a plane as shares of its width and height.
+
+        Parameters
+        ----------
+        plane : str
+        field : ndarray, (ndim, *nodes)
+            Displacement of the nodes of a lattice over the whole image, in steps of the lattice.
+        """
+        nodes = field.shape[1:] + (1,) * (3 - len(field))
+        across, up, along = plane_axes(self._volume, plane)
+        index = self.index[across] * nodes[across] // self._volume.shape[across]
+        turned = flips(self._volume, plane, self._radiological)
+        parts = []
+        for axis, turn in zip((along, up), turned[::-1], strict=True):
+            component = replace(self._volume, data=field[axis].reshape(nodes))
+            cut = plane_slice(component, plane, index, 0, self._radiological)
+            parts.append(-cut if turn else cut)
+        rows, columns = parts[0].shape
+        step = max(1, -(-max(rows, columns) // _GRID_LINES))
+        thin = np.arange(0, rows, step), np.arange(0, columns, step)
+        x = (thin[1] + 0.5 + parts[0][np.ix_(*thin)]) / columns
+        y = (thin[0][:, np.newaxis] + 0.5 + parts[1][np.ix_(*thin)]) / rows
+        return {
+            "x": ((thin[1] + 0.5) / columns).tolist(),
+            "y": ((thin[0] + 0.5) / rows).tolist(),
+            "at": np.stack([x, y], axis=-1).astype("<f4").tobytes(),
+        }
+
+    def _colours(self, plane):
+        place = self.index, self.time
+        shown = self.shown if self.shown == "fixed" or len(self._volumes) > 2 else "moving"
+        where = plane, self.index[plane_axes(self._volume, plane)[0]], 0, self._radiological
+        cuts = dict(zip(self._names, self._volumes, strict=True))
+        if shown == "difference":
+            values = [plane_slice(cuts[name], *where).astype(float) for name in ("fixed", "warped")]
+            return difference_colours(*values, self._described["limit"])
+        if shown == "Jacobian":
+            return jacobian_colours(plane_slice(cuts["Jacobian"], *where), self._extra["limitJacobian"])
+        window = self.window if shown == "fixed" else self.window_moving
+        return plane_colours(cuts[shown], plane, *place, window, self.cmap, radiological=self._radiological)
+
+
+def jacobian_colours(jacobian, limit):
+    """Return the colours of a Jacobian determinant: white is 1, red expands, blue shrinks, yellow folds."""
+    rgb = map_colours(jacobian.astype(float) - 1, limit)
+    rgb[jacobian <= 0] = FOLDED
+    return rgb

@@ -1,0 +1,1144 @@
+// Draws the planes through one voxel of a volume that was sent once, and the controls around them.
+//
+// JupyterLab and the website run this same module, as it stands: no build step, no packages. The `model` holds
+// the state that Python shares (`index`, `time`, `window`, …) and the scene: the packed voxels and all that
+// `scene.py` knows of them. Everything that the canvas shows is also a pure function in `slices.py`.
+//
+// From top to bottom: voxels → colours, the geometry of a plane, small parts of the page, the viewer.
+
+export default {
+  render({ model, el }) {
+    const viewer = new Viewer(model, el);
+    return () => viewer.close();
+  },
+};
+
+const REGISTRATION_HELP = [
+  ["1 to 5", "fixed, moving, warped, difference, Jacobian"],
+  ["G, A, U, N", "draw the grid, arrows, the update during the run, nothing over it"],
+];
+const REGISTRATION_KEYS = {
+  1: { shown: "fixed" },
+  2: { shown: "moving" },
+  3: { shown: "warped" },
+  4: { shown: "difference" },
+  5: { shown: "Jacobian" },
+  g: { drawn: "grid" },
+  a: { drawn: "arrows" },
+  u: { drawn: "update × 10" },
+  n: { drawn: "nothing" },
+};
+const HELP = [
+  ["arrow keys", "move the crosshair in the plane (with Shift: by 10)"],
+  ["Page Up, Page Down", "next or previous slice (with Shift: by 10)"],
+  ["Home, End", "first or last slice"],
+  ["+, −, 0", "zoom in, zoom out, whole image"],
+  ["[, ], Space", "previous or next time point, play or pause"],
+  ["Enter", "choose the voxel, like a click"],
+  ["C, O", "hide or show the crosshair, the overlay"],
+];
+const COMPARE_HELP = [
+  ["M", "next way to compare"],
+  ["Space", "hold or go on flickering"],
+];
+const MOUSE_HELP =
+  "Click or drag to move the crosshair; then the wheel turns the slices. Drag with Shift or the right button: " +
+  "to the side for the width of the window, up and down for its level.";
+const ARROWS = { ArrowLeft: [0, -1], ArrowRight: [0, 1], ArrowUp: [-1, 0], ArrowDown: [1, 0] };
+const DIRECTIONS = { L: "left", R: "right", P: "posterior", A: "anterior", I: "inferior", S: "superior" };
+const FOLDED = [255, 221, 0];
+const BY_HAND = "by hand";
+const FRAME_MS = 100; // of a played time series
+const FLICKER_MS = 500; // two changes a second: three flashes may harm
+const SVG = "http://www.w3.org/2000/svg"; // a name, not an address: nothing is fetched
+const CURVE = { width: 640, height: 150, left: 52, right: 12, top: 32, bottom: 20 };
+const GRID_LINES = 32; // along the longer side of a plane
+const FIELD_COLOUR = "#56b4e9";
+const TILES = 8; // of a checkerboard, along the longer side
+const REST_MS = 50; // without a move, until the kernel is asked for what only it knows
+const MARGIN = 22; // CSS pixels around a plane, for its letters
+const NARROW = 560; // CSS pixels, below which planes stand one under the other
+const HIGHEST = { 1: 420, 2: 340, 3: 320 }; // CSS pixels of the tallest plane, by the number of planes
+
+// ---- Voxels to colours ---------------------------------------------------------------------------------
+
+const unpacked = new WeakMap(); // once for each layer, however many views show it
+
+/** Promise the codes of a layer, as an array of unsigned integers with i fastest. */
+function codesOf(layer) {
+  if (!unpacked.has(layer)) {
+    const stream = new Blob([layer.voxels]).stream().pipeThrough(new DecompressionStream("gzip"));
+    const integers = { 1: Uint8Array, 2: Uint16Array, 4: Uint32Array }[layer.bytes];
+    unpacked.set(layer, new Response(stream).arrayBuffer().then((buffer) => new integers(buffer)));
+  }
+  return unpacked.get(layer);
+}
+
+/** Return the value of each code; colours have none. */
+function valuesOf(layer) {
+  if (layer.bytes === 4) return null;
+  if (layer.table) return Float64Array.from(layer.table, (value) => value ?? NaN);
+  const values = Float64Array.from({ length: 256 ** layer.bytes }, (_, code) => layer.offset + layer.slope * code);
+  if (layer.hasNan) values[0] = NaN;
+  return values;
+}
+
+/** Round halves to even numbers, as numpy does. */
+function round(number) {
+  const below = Math.floor(number);
+  const rest = number - below;
+  return rest === 0.5 ? below + (below % 2) : below + (rest > 0.5);
+}
+
+/** Return the number, 0 to 255, of a value's colour in a window. */
+function level(value, low, high) {
+  if (!Number.isFinite(high - low)) [value, low, high] = [value / 2, low / 2, high / 2];
+  return round(Math.min(Math.max((value - low) / (high - low), 0), 1) * 255);
+}
+
+/** Return a colour as canvases have it in memory: the bytes R, G, B, A. */
+const rgba = (red, green, blue) => (red | (green << 8) | (blue << 16) | (255 << 24)) >>> 0;
+
+/** Return the 256 colours of a colour map given as base64 of its bytes R, G, B, R, … */
+function coloursOf(text) {
+  const bytes = Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0));
+  return Uint32Array.from({ length: bytes.length / 3 }, (_, n) => rgba(...bytes.subarray(3 * n, 3 * n + 3)));
+}
+
+/** Return the colour of each code of an image. */
+function imageLut(values, [low, high], colours, background) {
+  return Uint32Array.from(values, (value) =>
+    Number.isNaN(value) ? rgba(...background) : colours[level(value, low, high)],
+  );
+}
+
+/** Return the colour of each code of a mask or of labels; 0 where it is clear. */
+function labelLut(values, colours) {
+  const count = colours.length;
+  return Uint32Array.from(values, (value) =>
+    value === 0 || !Number.isFinite(value) ? 0 : colours[(((value - 1) % count) + count) % count],
+  );
+}
+
+/** Return the colour of each code of a map around 0; 0 where it is clear. */
+function mapLut(values, limit, threshold, colours) {
+  return Uint32Array.from(values, (value) =>
+    value !== 0 && Math.abs(value) >= threshold ? colours[level(value, -limit, limit)] : 0,
+  );
+}
+
+/** Return the mean of two colours, `share` of the second. */
+function mixed(one, other, share) {
+  const mix = (shift) => round(((other >>> shift) & 255) * share + ((one >>> shift) & 255) * (1 - share));
+  return rgba(mix(0), mix(8), mix(16));
+}
+
+/** Cut one plane: call `put(pixel, code)` for each of its pixels, from the upper left, row by row. */
+function eachPixel({ codes, rows, columns, base, outside }, put) {
+  let pixel = 0;
+  for (const row of rows) {
+    const start = row < 0 ? -1 : base + row;
+    for (const column of columns) put(pixel++, start < 0 || column < 0 ? outside : codes[start + column]);
+  }
+}
+
+/** Paint an image in the colours of a table. Written out, as this loop is what a key press waits for. */
+function paint(pixels, { codes, rows, columns, base, outside }, lut) {
+  const width = columns.length;
+  for (let row = 0, pixel = 0; row < rows.length; row++, pixel += width) {
+    const start = base + rows[row];
+    if (rows[row] < 0) pixels.fill(lut[outside], pixel, pixel + width);
+    else
+      for (let n = 0; n < width; n++)
+        pixels[pixel + n] = lut[columns[n] < 0 ? outside : codes[start + columns[n]]];
+  }
+}
+
+/** Return the colour of each code of a Jacobian determinant: white is 1, red larger, blue smaller, yellow folded. */
+function jacobianLut(values, limit, colours, background) {
+  return Uint32Array.from(values, (value) => {
+    if (Number.isNaN(value)) return rgba(...background);
+    return value <= 0 ? rgba(...FOLDED) : colours[level(value, 1 - limit, 1 + limit)];
+  });
+}
+
+/** Paint colours, transparent ones over the background. */
+function paintColours(pixels, cut, background) {
+  const behind = rgba(...background);
+  eachPixel(cut, (pixel, code) => (pixels[pixel] = mixed(behind, code, (code >>> 24) / 255)));
+}
+
+/** Lay colours over a painted plane, wherever they are not clear. */
+function layOver(pixels, cut, lut, opacity) {
+  eachPixel(cut, (pixel, code) => {
+    if (lut[code]) pixels[pixel] = mixed(pixels[pixel], lut[code], opacity);
+  });
+}
+
+/** Paint the grey levels of a smaller picture, as they come while a registration runs. */
+function paintScaled(pixels, plane, { rows, columns, grey }) {
+  for (let row = 0, pixel = 0; row < plane.rows; row++) {
+    const start = Math.floor((row / plane.rows) * rows) * columns;
+    for (let column = 0; column < plane.columns; column++) {
+      const value = grey.getUint8(start + Math.floor((column / plane.columns) * columns));
+      pixels[pixel++] = rgba(value, value, value);
+    }
+  }
+}
+
+/** Trace the lines of a grid through its displaced nodes. */
+function drawGrid(context, { rows, columns }, at) {
+  const line = (points) => points.forEach((point, n) => (n ? context.lineTo(...point) : context.moveTo(...point)));
+  const numbers = (count) => Array.from({ length: count }, (_, n) => n);
+  for (const row of numbers(rows)) line(numbers(columns).map((column) => at(row, column)));
+  for (const column of numbers(columns)) line(numbers(rows).map((row) => at(row, column)));
+}
+
+/** Trace an arrow from each node to its displaced place. */
+function drawArrows(context, { rows, columns }, at, from, head) {
+  for (let row = 0; row < rows; row++)
+    for (let column = 0; column < columns; column++) {
+      const [x0, y0] = from(row, column);
+      const [x1, y1] = at(row, column);
+      const length = Math.hypot(x1 - x0, y1 - y0);
+      if (length < 0.5) continue;
+      const size = Math.min(head, length / 2) / length;
+      context.moveTo(x0, y0);
+      context.lineTo(x1, y1);
+      for (const side of [1, -1])
+        context.moveTo(x1, y1), context.lineTo(x1 - size * (x1 - x0 + side * (y1 - y0) * 0.6), y1 - size * (y1 - y0 - side * (x1 - x0) * 0.6));
+    }
+}
+
+// ---- The geometry of a plane ---------------------------------------------------------------------------
+
+/** One plane of the scene: which voxel lies under which pixel. */
+class Plane {
+  constructor(scene, plane) {
+    Object.assign(this, plane);
+    this.shape = scene.shape;
+    this.rows = scene.shape[this.up];
+    this.columns = scene.shape[this.along];
+    this.height = this.rows * this.pixel[0];
+    this.width = this.columns * this.pixel[1];
+  }
+
+  /** Return [row, column], with fractions, of voxel coordinates. */
+  pixelOf(vox) {
+    return [
+      this.flipUp ? this.rows - 1 - vox[this.up] : vox[this.up],
+      this.flipAlong ? this.columns - 1 - vox[this.along] : vox[this.along],
+    ];
+  }
+
+  /** Return the voxel coordinates under [row, column], in the slice of `vox`. */
+  voxelAt([row, column], vox) {
+    const found = [...vox];
+    found[this.up] = this.flipUp ? this.rows - 1 - row : row;
+    found[this.along] = this.flipAlong ? this.columns - 1 - column : column;
+    return found;
+  }
+
+  /** Return where a layer holds the pixels of this plane through `index`. */
+  cut(layer, codes, index, time) {
+    const strides = [1, layer.shape[0], layer.shape[0] * layer.shape[1]];
+    const place = (axis, voxel) => {
+      const n = Math.floor((voxel - layer.start[axis]) / layer.step);
+      return n >= 0 && n < layer.shape[axis] ? n * strides[axis] : -1;
+    };
+    const line = (axis, count, flip) =>
+      Int32Array.from({ length: count }, (_, n) => place(axis, flip ? count - 1 - n : n));
+    const slice = place(this.across, index[this.across]);
+    const moment = Math.min(time, layer.shape[3] - 1) * strides[2] * layer.shape[2];
+    return {
+      codes,
+      rows: slice < 0 ? new Int32Array(this.rows).fill(-1) : line(this.up, this.rows, this.flipUp),
+      columns: line(this.along, this.columns, this.flipAlong),
+      base: slice + moment,
+      outside: layer.outside,
+    };
+  }
+}
+
+/** Return the code of one voxel of a layer. */
+function codeAt(layer, codes, index, time) {
+  let place = Math.min(time, layer.shape[3] - 1);
+  for (const axis of [2, 1, 0]) {
+    const n = Math.floor((index[axis] - layer.start[axis]) / layer.step);
+    if (n < 0 || n >= layer.shape[axis]) return layer.outside;
+    place = place * layer.shape[axis] + n;
+  }
+  return codes[place];
+}
+
+/** Return an affine, (4, 4), applied to a point. */
+const apply = (affine, point) =>
+  [0, 1, 2].map((row) => affine[row][3] + point.reduce((sum, x, n) => sum + affine[row][n] * x, 0));
+
+/** Return the largest of 1, 2, 5 times a power of ten that is not above `longest`. */
+function roundLength(longest) {
+  const power = 10 ** Math.floor(Math.log10(longest));
+  return Math.max(...[1, 2, 5].map((step) => step * power).filter((length) => length <= longest));
+}
+
+/** Return a value in at most six digits. */
+const short = (value) => (Number.isInteger(value) ? String(value) : String(Number(value.toPrecision(6))));
+
+// ---- Small parts of the page ---------------------------------------------------------------------------
+
+/** Make an element with attributes and children. */
+function make(tag, attributes = {}, ...children) {
+  const element = document.createElement(tag);
+  for (const [name, value] of Object.entries(attributes)) element.setAttribute(name, value);
+  element.append(...children);
+  return element;
+}
+
+/** Make an SVG element. */
+function svg(tag, attributes, text = "") {
+  const element = document.createElementNS(SVG, tag);
+  for (const [name, value] of Object.entries(attributes)) element.setAttribute(name, value);
+  element.textContent = text;
+  return element;
+}
+
+let count = Math.floor(Math.random() * 2 ** 40); // for ids: on a website each viewer runs a module of its own
+
+/** Make a labelled native range input. `text` says a value in words. */
+function makeSlider(name, { min, max, step }, text, onInput) {
+  const id = `slicewise-${count++}`;
+  const input = make("input", { type: "range", id, min, max, step });
+  const output = make("output", { for: id });
+  input.addEventListener("input", () => onInput(input.valueAsNumber));
+  const show = (value) => {
+    const words = text(value);
+    if (value < Number(input.min)) input.min = value;
+    if (value > Number(input.max)) input.max = value;
+    if (input.valueAsNumber !== value) input.value = value;
+    output.value = words;
+    input.setAttribute("aria-valuetext", words);
+  };
+  return { parts: [make("label", { for: id }, name), input, output], show };
+}
+
+/** Make a labelled native list. */
+function makeList(name, options, onInput) {
+  const id = `slicewise-${count++}`;
+  const select = make("select", { id }, ...options.map((option) => new Option(option)));
+  select.addEventListener("input", () => onInput(select.value));
+  const show = (value) => {
+    if (![...select.options].some((option) => option.value === value)) select.add(new Option(value));
+    select.value = value;
+  };
+  return { parts: [make("label", { for: id }, name), select, make("span")], show };
+}
+
+// ---- The viewer ----------------------------------------------------------------------------------------
+
+class Viewer {
+  constructor(model, el) {
+    this.model = model;
+    this.el = el;
+    this.zoom = 1;
+    this.luts = {};
+    this.hidden = { crosshair: false, overlay: false };
+    this.listeners = [];
+    this.observer = new ResizeObserver(() => this.layOut());
+    const listen = (name, react) => {
+      model.on(name, react);
+      this.listeners.push([name, react]);
+    };
+    listen("change:_scene", () => this.begin());
+    listen("change:index", () => this.follow("index"));
+    listen("change:cursor_vox", () => this.follow("cursor_vox"));
+    listen("change:cursor_mm", () => this.follow("cursor_mm"));
+    const looks = ["window", "window_moving", "cmap", "_cmaps", "opacity", "threshold", "mode", "mix"];
+    for (const name of ["time", "shown", "drawn", ...looks]) listen(`change:${name}`, () => this.schedule());
+    listen("change:_frame", () => this.schedule());
+    listen("change:_history", () => this.drawCurve());
+    listen("msg:custom", (message, buffers) => this.hear(message, buffers));
+    this.begin();
+  }
+
+  close() {
+    for (const [name, react] of this.listeners) this.model.off(name, react);
+    this.observer.disconnect();
+    clearInterval(this.playing);
+    clearInterval(this.flickering);
+    clearTimeout(this.resting);
+    clearTimeout(this.speaking);
+    this.layers = this.scene = null;
+    this.el.replaceChildren(); // JupyterLab never lets go of a closed view: leave nothing in it that holds voxels
+  }
+
+  get(name) {
+    return this.model.get(name);
+  }
+
+  set(state) {
+    for (const [name, value] of Object.entries(state)) this.model.set(name, value);
+    this.model.save_changes();
+  }
+
+  /** Build the page for a scene, then unpack its voxels and draw. */
+  async begin() {
+    const scene = this.get("_scene");
+    this.scene = scene;
+    this.layers = null;
+    this.answer = null;
+    this.luts = {};
+    if (!scene?.layers) return;
+    this.planes = scene.planes.map((plane) => new Plane(scene, plane));
+    this.compares = Boolean(scene.modes);
+    this.registers = Boolean(scene.images);
+    this.build();
+    const codes = await Promise.all(scene.layers.map(codesOf));
+    if (this.scene !== scene) return; // closed, or replaced meanwhile
+    this.layers = scene.layers.map((layer, n) => ({ ...layer, codes: codes[n], values: valuesOf(layer) }));
+    this.layOut();
+    this.draw();
+  }
+
+  // -- The page --
+
+  build() {
+    const { scene } = this;
+    const shown = this.compares ? [0, 1] : [0];
+    this.rows = shown.map((n) => this.planes.map((plane) => this.buildPanel(plane, n)));
+    this.panels = this.rows.flat();
+    this.boxes = this.rows.map((row) => make("div", { class: "slicewise-planes" }, ...row.map(({ figure }) => figure)));
+    this.scaleBar = make("span", { class: "slicewise-bar" });
+    this.scaleText = make("span");
+    const foot = make("div", { class: "slicewise-foot" }, make("span", {}, scene.convention ?? ""));
+    if (scene.limit) foot.append((this.legend = this.buildColourBar()));
+    foot.append(make("span", { class: "slicewise-scale" }, this.scaleText, this.scaleBar));
+    const stage = make("div", { class: "slicewise-stage" }, make("div", { class: "slicewise-rows" }, ...this.boxes), foot);
+    this.place = make("div");
+    this.value = make("div");
+    this.spoken = make("div", { class: "slicewise-spoken", "aria-live": "polite" });
+    this.root = make(
+      "div",
+      { class: "slicewise-viewer", role: "group", "aria-label": scene.subject },
+      ...(scene.title ? [make("div", { class: "slicewise-title" }, scene.title)] : []),
+      stage,
+      ...(this.registers ? [this.buildCurve()] : []),
+      ...(scene.note ? [make("div", { class: "slicewise-note" }, scene.note)] : []),
+      make("div", { class: "slicewise-readout" }, this.place, this.value),
+      this.spoken,
+      this.buildControls(),
+      this.buildHelp(),
+    );
+    this.root.addEventListener("wheel", (event) => this.onWheel(event), { passive: false });
+    // JupyterLab takes single letters for itself: "d d" would delete the cell.
+    this.root.addEventListener("keydown", (event) => event.ctrlKey || event.metaKey || event.altKey || event.stopPropagation());
+    this.el.replaceChildren(this.root);
+    this.observer.disconnect();
+    this.observer.observe(this.root);
+  }
+
+  /** Build one plane of layer `n`: caption, letters, canvas, crosshair. */
+  buildPanel(plane, n) {
+    const { scene } = this;
+    const whose = this.compares ? ["fixed ", "moving "][n] : "";
+    const canvas = make("canvas", {
+      class: "slicewise-plane",
+      "data-plane": plane.name,
+      width: plane.columns,
+      height: plane.rows,
+      tabindex: 0,
+      role: "application",
+      "aria-roledescription": "image plane",
+      "data-layer": n,
+      "aria-label": whose + (scene.picture ? "picture" : `${plane.name} plane`),
+    });
+    const across = make("span", { class: "slicewise-line" });
+    const down = make("span", { class: "slicewise-line" });
+    const zoomed = make("div", { class: "slicewise-zoomed" }, canvas, across, down);
+    const vectors = this.registers ? make("canvas", { class: "slicewise-vectors", "aria-hidden": "true" }) : null;
+    if (vectors) zoomed.append(vectors);
+    const frame = make("div", { class: "slicewise-frame" }, zoomed);
+    const letters = Object.entries(plane.letters ?? {}).map(([side, letter]) =>
+      make("span", { class: `slicewise-letter slicewise-${side}`, "aria-hidden": "true" }, letter),
+    );
+    const caption = make("figcaption");
+    const figure = make("figure", {}, caption, make("div", { class: "slicewise-surround" }, frame, ...letters));
+    const context = canvas.getContext("2d");
+    const picture = context.createImageData(plane.columns, plane.rows);
+    const panel = { plane, n, canvas, context, picture, across, down, zoomed, vectors, caption, figure };
+    panel.pixels = new Uint32Array(picture.data.buffer);
+    canvas.addEventListener("keydown", (event) => this.onKey(event, panel));
+    canvas.addEventListener("pointerdown", (event) => this.onPointer(event, panel));
+    canvas.addEventListener("contextmenu", (event) => {
+      event.preventDefault(); // the right button sets the window
+      event.stopPropagation();
+    });
+    return panel;
+  }
+
+  /** Build the colours of a map with the values at their ends. */
+  buildColourBar() {
+    this.colourBar = make("canvas", { class: "slicewise-colours", width: 256, height: 1, "aria-hidden": "true" });
+    this.ends = [make("span"), make("span")];
+    return make("span", {}, this.ends[0], this.colourBar, this.ends[1]);
+  }
+
+  /** Show which values the colours of a map, a difference or a Jacobian stand for. */
+  drawColourBar() {
+    const { limit, limitJacobian, mapColours } = this.scene;
+    const shown = this.compares ? this.get("mode") : this.registers ? this.get("shown") : "map";
+    this.legend.hidden = !["map", "difference", "Jacobian"].includes(shown);
+    const state = `${shown} ${this.get("threshold")}`;
+    if (this.legend.hidden || state === this.colourBarState) return;
+    this.colourBarState = state;
+    const [centre, reach] = shown === "Jacobian" ? [1, limitJacobian] : [0, limit];
+    const name = { map: "", difference: `fixed − ${this.registers ? "warped" : "moving"}: `, Jacobian: "Jacobian: " }[shown];
+    const [low, high] = [centre - reach, centre + reach].map((value) => short(Number(value.toPrecision(3))));
+    this.ends[0].textContent = `${name}${low}`;
+    this.ends[1].textContent = high;
+    const values = Array.from({ length: 256 }, (_, n) => reach * (n / 127.5 - 1));
+    const lut = mapLut(values, reach, shown === "map" ? this.get("threshold") : 0, coloursOf(mapColours));
+    const context = this.colourBar.getContext("2d");
+    const bar = context.createImageData(256, 1);
+    new Uint32Array(bar.data.buffer).set(lut);
+    context.putImageData(bar, 0, 0);
+  }
+
+  buildControls() {
+    const { scene } = this;
+    this.controls = [];
+    const moves = [];
+    const looks = [];
+    const add = (column, control, name) => {
+      column.push(make("div", { class: "slicewise-control" }, ...control.parts));
+      this.controls.push(() => control.show(name()));
+    };
+    scene.axes.forEach(({ name, size }, axis) => {
+      if (size < 2) return;
+      const words = (value) => `${value} of ${size - 1}`;
+      const move = (value) => this.moveTo(this.get("index").map((n, other) => (other === axis ? value : n)));
+      add(moves, makeSlider(name, { min: 0, max: size - 1, step: 1 }, words, move), () => this.get("index")[axis]);
+    });
+    if (scene.times > 1) {
+      const words = (value) => `${value} of ${scene.times - 1}`;
+      const range = { min: 0, max: scene.times - 1, step: 1 };
+      const slider = makeSlider("time point", range, words, (time) => this.set({ time }));
+      add(moves, slider, () => this.get("time"));
+      this.playButton = make("button", { type: "button", "aria-pressed": "false" }, "▶ play");
+      this.playButton.addEventListener("click", () => this.play(!this.playing));
+      moves.push(make("div", { class: "slicewise-control" }, make("span"), this.playButton));
+    }
+    if (scene.windows.length) this.addWindowControls(looks, add);
+    const share = (name, trait) => {
+      const percent = (value) => `${Math.round(value * 100)} %`;
+      const slider = makeSlider(name, { min: 0, max: 1, step: 0.05 }, percent, (value) => this.set({ [trait]: value }));
+      add(looks, slider, () => this.get(trait));
+    };
+    if (this.registers) {
+      add(looks, makeList("image", scene.images, (shown) => this.set({ shown })), () => this.get("shown"));
+      add(looks, makeList("drawn over it", scene.drawings, (drawn) => this.set({ drawn })), () => this.get("drawn"));
+    } else if (this.compares) {
+      add(looks, makeList("compare", scene.modes, (mode) => this.set({ mode })), () => this.get("mode"));
+      share("moving share", "mix");
+    } else if (scene.layers.length > 1) share("overlay opacity", "opacity");
+    if (scene.layers[1]?.role === "map") {
+      const range = { min: 0, max: scene.limit, step: scene.limit / 200 };
+      const words = (value) => short(Number(value.toPrecision(3)));
+      const slider = makeSlider("threshold ±", range, words, (threshold) => this.set({ threshold }));
+      add(looks, slider, () => this.get("threshold"));
+    }
+    return make(
+      "div",
+      { class: "slicewise-controls" },
+      ...[moves, looks].filter((column) => column.length).map((column) => make("div", {}, ...column)),
+    );
+  }
+
+  /** Add the named windows, the sliders of the windows' ends, and the colour maps. */
+  addWindowControls(column, add) {
+    const { windows } = this.scene;
+    const choose = (name) => {
+      const window = windows.find(([other]) => other === name);
+      if (window) this.set({ window: window.slice(1) });
+    };
+    const named = () => {
+      const [low, high] = this.get("window");
+      return windows.find((window) => window[1] === low && window[2] === high)?.[0] ?? BY_HAND;
+    };
+    add(column, makeList("window", [...windows.map(([name]) => name), BY_HAND], choose), named);
+    this.addEnds(column, add, "window", windows, this.scene.windowsMoving ? "fixed " : "");
+    if (this.scene.windowsMoving) this.addEnds(column, add, "window_moving", this.scene.windowsMoving, "moving ");
+    const colours = makeList("colour map", Object.keys(this.get("_cmaps")), (cmap) => this.set({ cmap }));
+    add(column, colours, () => this.get("cmap"));
+  }
+
+  /** Add the sliders of a window's two ends. */
+  addEnds(column, add, trait, windows, whose) {
+    const min = Math.min(...windows.map((window) => window[1]));
+    const max = Math.max(...windows.map((window) => window[2]));
+    const step = (max / 500 - min / 500) || Number.MIN_VALUE;
+    const words = (value) => short(Number(value.toPrecision(4)));
+    const setEnd = (end) => (value) => {
+      const window = [...this.get(trait)];
+      window[end] = value;
+      if (window[0] >= window[1]) window[1 - end] = end ? value - step : value + step;
+      this.set({ [trait]: window });
+    };
+    ["from", "to"].forEach((name, end) => {
+      const slider = makeSlider(whose + name, { min, max, step: "any" }, words, setEnd(end));
+      add(column, slider, () => this.get(trait)[end]);
+    });
+  }
+
+  buildHelp() {
+    const rows = [...HELP, ...(this.compares ? COMPARE_HELP : []), ...(this.registers ? REGISTRATION_HELP : [])].map(([keys, words]) => make("tr", {}, make("th", { scope: "row" }, keys), make("td", {}, words)));
+    return make(
+      "details",
+      { class: "slicewise-help" },
+      make("summary", {}, "Keys and mouse"),
+      make("table", {}, make("tbody", {}, ...rows)),
+      make("p", {}, MOUSE_HELP),
+    );
+  }
+
+  /** Size the planes: on one scale, side by side where there is room. */
+  layOut() {
+    if (!this.layers) return;
+    const room = this.root.clientWidth;
+    const stacked = room < NARROW;
+    const apart = this.apart();
+    this.boxes[1]?.toggleAttribute("hidden", !apart);
+    // Two images of one plane each stand beside each other, too.
+    const inOneRow = apart && this.planes.length === 1 ? 2 : this.planes.length;
+    this.boxes[0].parentElement.style.flexDirection = inOneRow === 2 && !stacked ? "row" : "column";
+    const widths = Array.from({ length: inOneRow }, (_, n) => this.planes[n % this.planes.length].width);
+    const broad = stacked ? Math.max(...widths) : widths.reduce((sum, width) => sum + width, 0);
+    const margins = 2 * MARGIN * (stacked ? 1 : inOneRow);
+    const high = Math.max(...this.planes.map(({ height }) => height));
+    this.scale = Math.min((room - margins) / broad, HIGHEST[inOneRow] / high);
+    if (!(this.scale > 0)) return; // not in the page yet
+    for (const box of this.boxes) box.style.flexDirection = stacked ? "column" : "row";
+    for (const { plane, canvas } of this.panels) {
+      canvas.style.width = `${plane.width * this.scale}px`;
+      canvas.style.height = `${plane.height * this.scale}px`;
+    }
+    this.showZoom();
+  }
+
+  /** Tell whether two images stand side by side. */
+  apart() {
+    return this.compares && this.get("mode") === "side by side";
+  }
+
+  /** Zoom each plane about its crosshair, and keep the scale bar true. */
+  showZoom() {
+    const vox = this.get("cursor_vox");
+    for (const { plane, canvas, zoomed } of this.panels) {
+      const [row, column] = plane.pixelOf(vox);
+      const share = [(column + 0.5) / plane.columns, (row + 0.5) / plane.rows];
+      zoomed.style.transformOrigin = share.map((part) => `${100 * part}%`).join(" ");
+      zoomed.style.transform = this.zoom === 1 ? "none" : `scale(${this.zoom})`;
+      zoomed.style.setProperty("--zoom", this.zoom);
+      const large = Math.min(...plane.pixel) * this.scale * this.zoom * devicePixelRatio;
+      canvas.style.imageRendering = large < 1 ? "auto" : "pixelated";
+    }
+    const length = roundLength(150 / (this.scale * this.zoom));
+    this.scaleBar.style.width = `${length * this.scale * this.zoom}px`;
+    this.scaleText.textContent = `${length} ${this.scene.unit}`;
+  }
+
+  // -- Drawing --
+
+  schedule() {
+    this.frame ??= requestAnimationFrame(() => {
+      this.frame = null;
+      this.draw();
+    });
+  }
+
+  draw() {
+    if (!this.layers) return;
+    this.refreshLuts();
+    if (this.compares) this.showMode();
+    if (this.legend) this.drawColourBar();
+    for (const panel of this.panels) {
+      if (panel.n && !this.apart()) continue;
+      this.drawPlane(panel);
+      panel.context.putImageData(panel.picture, 0, 0);
+      this.drawMarks(panel);
+    }
+    if (this.zoom !== 1) this.showZoom();
+    for (const show of this.controls) show();
+    this.showReadout();
+    this.rest();
+  }
+
+  /** Make the tables from codes to colours anew, where what they depend on has changed. */
+  refreshLuts() {
+    const keep = (name, key, layer) => {
+      if (this.luts[name]?.key !== key) this.luts[name] = { key, lut: this.lutOf(layer) };
+    };
+    this.layers.forEach((layer, n) => {
+      if (!layer.values) return;
+      const look = ["window", "window_moving", "cmap", "threshold"].map((name) => this.get(name)).join(" ");
+      keep(n, look, layer);
+      this.answer?.details[n]?.forEach((detail, m) => keep(`${n} ${m}`, `${this.answer.number} ${look}`, detail));
+    });
+  }
+
+  /** Return the colour of each code of a layer. */
+  lutOf({ role, values }) {
+    const { scene } = this;
+    const { limit, background, labelColours, mapColours } = scene;
+    if (role === "labels") return labelLut(values, coloursOf(labelColours));
+    if (role === "jacobian") return jacobianLut(values, scene.limitJacobian, coloursOf(mapColours), background);
+    if (role === "map") return mapLut(values, limit, this.get("threshold"), coloursOf(mapColours));
+    const window = this.get(role === "image" ? "window" : "window_moving");
+    return imageLut(values, window, coloursOf(this.get("_cmaps")[this.get("cmap")]), background);
+  }
+
+  drawPlane(panel) {
+    const { plane, pixels, n } = panel;
+    if (this.registers) return this.drawRegistration(panel);
+    this.drawImage(n, plane, pixels);
+    if (this.layers.length < 2) return;
+    if (this.compares) {
+      if (!this.apart()) this.drawBoth(plane, pixels);
+    } else if (!this.hidden.overlay) {
+      const { cut, lut } = this.cut(1, plane);
+      layOver(pixels, cut, lut, this.get("opacity"));
+    }
+  }
+
+  drawImage(n, plane, pixels) {
+    const { cut, lut } = this.cut(n, plane);
+    if (this.layers[n].bytes === 4) paintColours(pixels, cut, this.scene.background);
+    else paint(pixels, cut, lut);
+  }
+
+  /** Draw the moving image into the fixed one's pixels, as the mode says. */
+  drawBoth(plane, pixels) {
+    const mode = this.get("mode");
+    if (mode === "difference") return this.drawDifference(1, plane, pixels);
+    const moving = new Uint32Array(pixels.length);
+    this.drawImage(1, plane, moving);
+    const size = Math.max(1, Math.ceil(Math.max(plane.rows, plane.columns) / TILES));
+    const tile = (pixel) => Math.floor(pixel / plane.columns / size) + Math.floor((pixel % plane.columns) / size);
+    const chosen = {
+      blend: (pixel) => mixed(pixels[pixel], moving[pixel], this.get("mix")),
+      checkerboard: (pixel) => (tile(pixel) % 2 ? moving : pixels)[pixel],
+      flicker: (pixel) => (this.flickered ? moving : pixels)[pixel],
+    }[mode];
+    for (let pixel = 0; pixel < pixels.length; pixel++) pixels[pixel] = chosen(pixel);
+  }
+
+  /** Draw the fixed image minus layer `n`. */
+  drawDifference(n, plane, pixels) {
+    const [fixed, moving] = [0, n].map((layer) => this.cut(layer, plane));
+    const colours = coloursOf(this.scene.mapColours);
+    const { limit } = this.scene;
+    const difference = new Float64Array(pixels.length);
+    eachPixel(fixed.cut, (pixel, code) => (difference[pixel] = fixed.values[code]));
+    eachPixel(moving.cut, (pixel, code) => (difference[pixel] -= moving.values[code]));
+    pixels.set(imageLut(difference, [-limit, limit], colours, this.scene.background));
+  }
+
+  /** Draw the image chosen of a registration, or while it runs the last that came, and the field over it. */
+  drawRegistration(panel) {
+    const { plane, pixels } = panel;
+    const shown = this.get("shown");
+    const live = this.get("_frame")?.planes?.[this.planes.indexOf(plane)];
+    const n = this.scene.names.indexOf(shown);
+    if (live) paintScaled(pixels, plane, live);
+    else if (shown === "difference") this.drawDifference(this.scene.names.indexOf("warped"), plane, pixels);
+    else if (n >= 0) this.drawImage(n, plane, pixels);
+    else pixels.fill(rgba(0, 0, 0)); // not known before the end of the run
+    this.drawVectors(panel, live);
+  }
+
+  /** Return a field that came as bytes, as `field` does. */
+  received({ x, y, at }) {
+    const numbers = new Float32Array(at.buffer.slice(at.byteOffset, at.byteOffset + at.byteLength));
+    return { rows: y.length, columns: x.length, at: numbers, x, y };
+  }
+
+  /** Draw the displaced grid or arrows. */
+  drawVectors({ plane, canvas, vectors }, live) {
+    const ratio = devicePixelRatio * this.zoom;
+    const [width, height] = [canvas.clientWidth * ratio, canvas.clientHeight * ratio].map(Math.round);
+    if (vectors.width !== width || vectors.height !== height) Object.assign(vectors, { width, height });
+    const context = vectors.getContext("2d");
+    context.clearRect(0, 0, width, height);
+    const drawn = this.get("drawn");
+    const coming = live?.[drawn === "update × 10" ? "update" : "displacement"];
+    const field = coming ? this.received(coming) : live ? null : this.field(plane, drawn);
+    if (!field || drawn === "nothing") return;
+    const at = (row, column) => {
+      const place = 2 * (row * field.columns + column);
+      return [field.at[place] * width, field.at[place + 1] * height];
+    };
+    context.lineWidth = Math.max(1, ratio * 0.9);
+    context.strokeStyle = FIELD_COLOUR;
+    context.beginPath();
+    if (drawn === "grid") drawGrid(context, field, at);
+    else drawArrows(context, field, at, (row, column) => [field.x[column] * width, field.y[row] * height], 4 * ratio);
+    context.stroke();
+  }
+
+  /** Return the displaced nodes of a plane, from the field that came with the result. */
+  field(plane, drawn) {
+    const components = [plane.along, plane.up].map((axis) => this.scene.names.indexOf(`displacement ${"ijk"[axis]}`));
+    if (drawn === "update × 10" || components.includes(-1)) return null;
+    const spacing = Math.max(1, Math.ceil(Math.max(plane.rows, plane.columns) / GRID_LINES));
+    const places = (count) => Array.from({ length: Math.floor((count - 1) / spacing) + 1 }, (_, n) => n * spacing);
+    const [rows, columns] = [places(plane.rows), places(plane.columns)];
+    const index = this.get("index");
+    const signs = [plane.flipAlong ? -1 : 1, plane.flipUp ? -1 : 1];
+    const at = new Float32Array(2 * rows.length * columns.length);
+    let n = 0;
+    for (const row of rows)
+      for (const column of columns) {
+        const vox = plane.voxelAt([row, column], index);
+        const [right, down] = components.map((c, m) => {
+          const layer = this.layers[c];
+          return signs[m] * layer.values[codeAt(layer, layer.codes, vox, 0)];
+        });
+        at[n++] = (column + 0.5 + right) / plane.columns;
+        at[n++] = (row + 0.5 + down) / plane.rows;
+      }
+    return {
+      at,
+      rows: rows.length,
+      columns: columns.length,
+      x: columns.map((column) => (column + 0.5) / plane.columns),
+      y: rows.map((row) => (row + 0.5) / plane.rows),
+    };
+  }
+
+  /** Build the place of the curve of the mean squared difference. */
+  buildCurve() {
+    this.curve = document.createElementNS(SVG, "svg");
+    this.curve.setAttribute("viewBox", `0 0 ${CURVE.width} ${CURVE.height}`);
+    this.curve.setAttribute("class", "slicewise-curve");
+    this.curve.setAttribute("role", "img");
+    this.drawCurve();
+    return this.curve;
+  }
+
+  /** Draw the mean squared difference of each iteration, level by level, on a logarithmic axis. */
+  drawCurve() {
+    const history = this.get("_history") ?? [];
+    if (!this.curve) return;
+    this.curve.toggleAttribute("hidden", history.length < 2);
+    if (history.length < 2) return;
+    const { width, height, left, right, top, bottom } = CURVE;
+    const logs = history.map(([, , msd]) => Math.log10(Math.max(msd, Number.MIN_VALUE)));
+    const [low, high] = [Math.min(...logs), Math.max(...logs) + 1e-9];
+    const x = (n) => left + (n / (history.length - 1)) * (width - left - right);
+    const y = (log) => height - bottom - ((log - low) / (high - low)) * (height - top - bottom);
+    const parts = [];
+    const levels = [...new Set(history.map(([number]) => number))];
+    for (const number of levels) {
+      const steps = history.map(([other], n) => (other === number ? n : -1)).filter((n) => n >= 0);
+      const points = steps.map((n) => `${x(n).toFixed(1)},${y(logs[n]).toFixed(1)}`).join(" ");
+      parts.push(svg("polyline", { points }));
+      parts.push(svg("text", { x: x(steps[0]), y: top - 6 }, `level ${number + 1}`));
+      if (steps[0]) parts.push(svg("line", { x1: x(steps[0]), x2: x(steps[0]), y1: top, y2: height - bottom }));
+    }
+    for (const [log, place] of [[high, top + 4], [low, height - bottom]])
+      parts.push(svg("text", { x: left - 6, y: place, "text-anchor": "end" }, (10 ** log).toPrecision(2)));
+    parts.push(svg("text", { x: left, y: height - 4 }, "iterations"));
+    parts.push(svg("text", { x: width - right, y: height - 4, "text-anchor": "end" }, String(history.length - levels.length)));
+    parts.push(svg("text", { x: 4, y: 12 }, "mean squared difference"));
+    this.curve.replaceChildren(...parts);
+    const [first, last] = [history[0], history[history.length - 1]].map(([, , msd]) => msd.toPrecision(2));
+    this.curve.setAttribute("aria-label", `Mean squared difference: from ${first} to ${last} in ${history.length} steps on ${levels.length} levels.`);
+  }
+
+  /** Show what belongs to the mode of a comparison. */
+  showMode() {
+    const mode = this.get("mode");
+    if (mode === this.modeShown) return;
+    this.modeShown = mode;
+    this.flicker(mode === "flicker" && !matchMedia("(prefers-reduced-motion: reduce)").matches);
+    this.layOut();
+  }
+
+  /** Let the two images take turns, or hold the one that is seen. */
+  flicker(on) {
+    clearInterval(this.flickering);
+    const turn = () => {
+      this.flickered = !this.flickered;
+      this.schedule();
+    };
+    this.flickering = on ? setInterval(turn, FLICKER_MS) : null;
+  }
+
+  /** Cut a plane out of layer `n`: as fine as the kernel has sent it. */
+  cut(n, plane) {
+    const index = this.get("index");
+    const time = this.get("time");
+    const m = this.planes.indexOf(plane);
+    const { answer } = this;
+    const detail = answer?.details[n]?.[m];
+    if (!detail || answer.time !== time || answer.index[plane.across] !== index[plane.across]) {
+      const layer = this.layers[n];
+      return { cut: plane.cut(layer, layer.codes, index, time), lut: this.luts[n]?.lut, values: layer.values };
+    }
+    const rows = Int32Array.from({ length: plane.rows }, (_, row) => row * plane.columns);
+    const columns = Int32Array.from({ length: plane.columns }, (_, column) => column);
+    const cut = { codes: detail.codes, rows, columns, base: 0, outside: 0 };
+    return { cut, lut: this.luts[`${n} ${m}`]?.lut, values: detail.values };
+  }
+
+  /** Place the crosshair and write the caption. */
+  drawMarks({ plane, n, across, down, caption }) {
+    const vox = this.get("cursor_vox");
+    const index = this.get("index");
+    const [row, column] = plane.pixelOf(index);
+    across.style.top = `${(100 * (row + 0.5)) / plane.rows}%`;
+    down.style.left = `${(100 * (column + 0.5)) / plane.columns}%`;
+    across.hidden = down.hidden = this.hidden.crosshair;
+    across.className = "slicewise-line slicewise-across";
+    down.className = "slicewise-line slicewise-down";
+    const seen = this.apart() ? n : this.get("mode") === "flicker" ? Number(this.flickered ?? 0) : null;
+    const whose = seen === null ? "" : `${this.scene.names[seen]}  `;
+    if (this.scene.picture) {
+      caption.textContent = whose;
+      return;
+    }
+    const { world, display, affine, tilt } = this.scene;
+    const slice = `${"ijk"[plane.across]} = ${index[plane.across]}`;
+    const axis = display.indexOf(plane.across);
+    const mm = Number(apply(affine, vox)[axis].toPrecision(4));
+    const where = tilt > 0.5 ? "oblique" : `${"xyz"[axis]} = ${mm} mm`;
+    caption.textContent = whose + (world ? `${plane.name}  ${slice}  (${where})` : slice);
+  }
+
+  showReadout() {
+    const { scene } = this;
+    const index = this.get("index");
+    const time = this.get("time");
+    const mm = this.get("cursor_mm");
+    let place = scene.picture ? `row ${index[0]}, column ${index[1]}` : `voxel (i, j, k) = (${index.join(", ")})`;
+    if (scene.world) place += ` at ${[..."xyz"].map((axis, n) => coordinate(axis, mm[n])).join(", ")}`;
+    else if (scene.unit === "mm") place += ` at ${mm.map((x) => (round(x * 10) / 10).toFixed(1)).join(", ")} mm from the first voxel`;
+    if (scene.tilt > 0.5) place += ` (slices follow the voxel grid, tilted by ${Math.round(scene.tilt)}°)`;
+    const known = this.answer && String([...this.answer.index, this.answer.time]) === String([...index, time]);
+    const values = () => this.layers.map((layer, n) => this.valueText(layer, index, time, scene.names[n])).join("; ");
+    let value = known ? this.answer.text : values();
+    if (scene.times > 1) value += `; time point ${time}`;
+    if (scene.windows.length) {
+      const [low, high] = this.get("window").map((x) => short(Number(x.toPrecision(4))));
+      value += `; window ${low} to ${high}`;
+    }
+    if (this.place.textContent !== place) this.place.textContent = place;
+    if (this.value.textContent !== value) this.value.textContent = value;
+  }
+
+  /** Return the value of a voxel in words, as well as the codes know it. */
+  valueText(layer, index, time, name) {
+    const code = codeAt(layer, layer.codes, index, time);
+    if (layer.bytes === 4)
+      return `${name} ${[..."RGBA"].slice(0, this.scene.channels).map((letter, n) => `${letter} ${(code >>> (8 * n)) & 255}`).join(", ")}`;
+    const value = layer.values[code];
+    if (layer.exact || Number.isNaN(value)) return `${name} ${short(value)}`.replace("NaN", "nan");
+    return `${name} ≈ ${Number(value.toPrecision(3))}`;
+  }
+
+  // -- What only the kernel knows: exact values, and the finest detail of large volumes --
+
+  /** When the crosshair rests: speak, and ask the kernel if there is one and it knows more. */
+  rest() {
+    const state = String([this.get("index"), this.get("time"), this.get("window")]);
+    if (state === this.rested) return;
+    this.rested = state;
+    clearTimeout(this.resting);
+    clearTimeout(this.speaking);
+    this.resting = setTimeout(() => this.ask(), REST_MS);
+    this.speaking = setTimeout(() => this.speak(), 8 * REST_MS);
+  }
+
+  ask() {
+    if (!this.layers) return;
+    const detail = this.needsDetail();
+    if (detail || this.layers.some((layer) => !layer.exact))
+      this.model.send({ index: this.get("index"), time: this.get("time"), detail });
+  }
+
+  /** Tell whether the codes are too few, or too coarse for the window. */
+  needsDetail() {
+    const image = this.layers[0];
+    if (this.layers.some(({ step, role }) => step > 1 && role !== "field")) return true;
+    if (image.exact || image.bytes !== 1 || image.table) return false;
+    const [low, high] = this.get("window");
+    const last = image.offset + 255 * image.slope;
+    return (high - low) / image.slope < 64 || low < image.offset - image.slope || high > last + image.slope;
+  }
+
+  /** Take the kernel's answer: the value in words and, if asked for, each layer's planes in full detail. */
+  async hear(message, buffers) {
+    const number = (this.heard = (this.heard ?? 0) + 1);
+    if (!this.layers) return;
+    const details = [];
+    const roles = this.layers.map(({ role }) => role);
+    for (const planes of message.details)
+      details.push(await Promise.all(planes.map(async (layer) => {
+        const codes = await codesOf({ ...layer, voxels: buffers[layer.buffer] });
+        return { ...layer, role: roles[details.length], codes, values: valuesOf(layer) };
+      })));
+    if (number !== this.heard || !this.layers) return; // closed, or a later answer has come
+    this.answer = { ...message, details, number };
+    this.schedule();
+  }
+
+  speak() {
+    if (this.root.contains(document.activeElement)) this.spoken.textContent = `${this.place.textContent}; ${this.value.textContent}`;
+  }
+
+  // -- Moving --
+
+  /** Move the crosshair to voxel coordinates, or as close as the image allows. */
+  moveTo(vox, more = {}) {
+    const { shape, affine } = this.scene;
+    const cursor = vox.map((x, axis) => Math.min(Math.max(x, -0.5), shape[axis] - 0.5));
+    const index = cursor.map((x, axis) => Math.min(Math.max(Math.floor(x + 0.5), 0), shape[axis] - 1));
+    this.moving = true;
+    this.set({ index, cursor_vox: cursor, cursor_mm: apply(affine, cursor), ...more });
+    this.moving = false;
+    this.schedule();
+  }
+
+  /** Bring the three names of the place in line when one was set from elsewhere. */
+  follow(name) {
+    if (this.moving || !this.scene?.layers) return;
+    const { shape, affine, inverse } = this.scene;
+    const now = this.get(name);
+    const vox = name === "cursor_mm" ? apply(inverse, now) : now;
+    const index = vox.map((x, axis) => Math.min(Math.max(Math.floor(x + 0.5), 0), shape[axis] - 1));
+    this.moving = true;
+    if (name !== "index") this.model.set("index", index);
+    if (name !== "cursor_vox" && (name !== "index" || String(this.nearest()) !== String(now))) this.model.set("cursor_vox", vox);
+    if (name !== "cursor_mm") this.model.set("cursor_mm", apply(affine, this.get("cursor_vox")));
+    this.moving = false;
+    this.schedule();
+  }
+
+  /** Return the voxel that holds the cursor. */
+  nearest() {
+    return this.get("cursor_vox").map((x, axis) => Math.min(Math.max(Math.floor(x + 0.5), 0), this.scene.shape[axis] - 1));
+  }
+
+  onKey(event, { plane }) {
+    if (event.ctrlKey || event.metaKey || event.altKey) return;
+    const index = this.get("index");
+    const far = event.shiftKey ? 10 : 1;
+    const last = this.scene.shape[plane.across] - 1;
+    const turn = (n) => this.moveTo(index.map((x, axis) => (axis === plane.across ? n : x)));
+    if (ARROWS[event.key]) {
+      const [row, column] = plane.pixelOf(index);
+      const [down, right] = ARROWS[event.key];
+      this.moveTo(plane.voxelAt([row + far * down, column + far * right], index).map((x, axis) => Math.min(Math.max(x, 0), this.scene.shape[axis] - 1)));
+    } else if (event.key === "PageUp") turn(Math.min(index[plane.across] + far, last));
+    else if (event.key === "PageDown") turn(Math.max(index[plane.across] - far, 0));
+    else if (event.key === "Home") turn(0);
+    else if (event.key === "End") turn(last);
+    else if (event.key === "+" || event.key === "=") this.setZoom(this.zoom * 1.5);
+    else if (event.key === "-") this.setZoom(this.zoom / 1.5);
+    else if (event.key === "0") this.setZoom(1);
+    else if (event.key === "[" || event.key === "]") this.turnTime(event.key === "]" ? 1 : -1);
+    else if (event.key === " " && this.get("mode") === "flicker") this.flicker(!this.flickering);
+    else if (event.key === " ") this.play(!this.playing);
+    else if (event.key === "Enter") this.set({ clicked: index });
+    else if (this.registers && REGISTRATION_KEYS[event.key.toLowerCase()]) this.set(REGISTRATION_KEYS[event.key.toLowerCase()]);
+    else if ((event.key === "m" || event.key === "M") && this.compares) this.nextMode();
+    else if (event.key === "c" || event.key === "C") this.toggle("crosshair");
+    else if (event.key === "o" || event.key === "O") this.toggle("overlay");
+    else return;
+    event.preventDefault();
+    event.stopPropagation();
+  }
+
+  setZoom(zoom) {
+    this.zoom = Math.min(Math.max(zoom, 1), 16);
+    if (this.zoom < 1.01) this.zoom = 1;
+    this.showZoom();
+  }
+
+  nextMode() {
+    const { modes } = this.scene;
+    this.set({ mode: modes[(modes.indexOf(this.get("mode")) + 1) % modes.length] });
+  }
+
+  toggle(what) {
+    this.hidden[what] = !this.hidden[what];
+    this.schedule();
+  }
+
+  turnTime(step) {
+    const { times } = this.scene;
+    if (times > 1) this.set({ time: (this.get("time") + step + times) % times });
+  }
+
+  play(on) {
+    clearInterval(this.playing);
+    this.playing = on && this.scene.times > 1 ? setInterval(() => this.turnTime(1), FRAME_MS) : null;
+    if (!this.playButton) return;
+    this.playButton.setAttribute("aria-pressed", String(Boolean(this.playing)));
+    this.playButton.textContent = this.playing ? "❚❚ pause" : "▶ play";
+  }
+
+  /** Click or drag: the left button moves the crosshair; the right one, or Shift, sets the window. */
+  onPointer(event, panel) {
+    const { canvas, plane } = panel;
+    canvas.focus({ preventScroll: true });
+    const windowing = event.button === 2 || (event.shiftKey && event.button === 0);
+    if (event.button !== 0 && !windowing) return;
+    const from = { x: event.clientX, y: event.clientY, window: this.get("window") };
+    const pick = ({ clientX, clientY }) => {
+      const box = canvas.getBoundingClientRect();
+      const row = ((clientY - box.top) / box.height) * plane.rows - 0.5;
+      const column = ((clientX - box.left) / box.width) * plane.columns - 0.5;
+      const inside = (x, size) => Math.min(Math.max(Math.floor(x + 0.5), 0), size - 1);
+      return plane.voxelAt([inside(row, plane.rows), inside(column, plane.columns)], this.get("index"));
+    };
+    const adjust = ({ clientX, clientY }) => {
+      const [low, high] = from.window;
+      const width = (high - low) * 2 ** ((clientX - from.x) / 100);
+      const centre = (low + high) / 2 - ((clientY - from.y) / 200) * (high - low);
+      if (this.scene.windows.length) this.set({ window: [centre - width / 2, centre + width / 2] });
+    };
+    const drag = (moved) => (windowing ? adjust(moved) : this.moveTo(pick(moved)));
+    if (!windowing) {
+      const chosen = pick(event);
+      this.moveTo(chosen, { clicked: chosen });
+    }
+    canvas.setPointerCapture(event.pointerId);
+    const end = () => {
+      for (const name of ["pointermove", "pointerup", "pointercancel"]) canvas.removeEventListener(name, name === "pointermove" ? drag : end);
+    };
+    canvas.addEventListener("pointermove", drag);
+    canvas.addEventListener("pointerup", end);
+    canvas.addEventListener("pointercancel", end);
+  }
+
+  /** Turn the slices of the plane that has the focus. Without the focus the wheel scrolls the page. */
+  onWheel(event) {
+    const panel = this.panels.find(({ canvas }) => canvas === document.activeElement && canvas.parentElement.parentElement.contains(event.target));
+    if (!panel || event.ctrlKey) return;
+    event.preventDefault();
+    this.turned = (this.turned ?? 0) - event.deltaY * (event.deltaMode ? 40 : 1);
+    const steps = Math.trunc(this.turned / 40);
+    if (!steps) return;
+    this.turned -= 40 * steps;
+    const { across } = panel.plane;
+    const n = Math.min(Math.max(this.get("index")[across] + steps, 0), this.scene.shape[across] - 1);
+    this.moveTo(this.get("index").map((x, axis) => (axis === across ? n : x)));
+  }
+}
+
+/** Return a world coordinate in words, such as "x = -12.0 mm (left)". */
+function coordinate(axis, value) {
+  const mm = round(value * 10) / 10 || 0; // no minus zero
+  const letter = { x: "LR", y: "PA", z: "IS" }[axis][Number(mm > 0)];
+  return `${axis} = ${mm.toFixed(1)} mm${mm ? ` (${DIRECTIONS[letter]})` : ""}`;
+}

@@ -1,0 +1,125 @@
+import json
+import re
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import traitlets
+from phantoms import straight
+from scipy.ndimage import gaussian_filter
+
+from helpers import RegistrationMonitor
+from helpers.registration import demons
+from helpers.viewing import monitor as module
+from helpers.viewing.monitor import FOLDED, jacobian_colours
+
+RNG = np.random.default_rng(0)
+FIXED = gaussian_filter(RNG.normal(size=(40, 36)), 3)
+MOVING = np.roll(FIXED, 1, axis=0)
+
+
+@pytest.fixture(scope="module")
+def run():
+    """Return a monitor after a run and its result, the result shown, and the frames that were drawn."""
+    monitor, frames = RegistrationMonitor(FIXED, MOVING), []
+    monitor.observe(lambda change: frames.append(change.new), "_frame")
+    result = demons(FIXED, MOVING, levels=2, iterations=10, callback=monitor)
+    return monitor.show(result), result, [frame for frame in frames if frame]
+
+
+def field_of(frame, name):
+    nodes = frame["planes"][0][name]
+    at = np.frombuffer(nodes["at"], "<f4").reshape(len(nodes["y"]), len(nodes["x"]), 2)
+    return at, np.array(nodes["x"]), np.array(nodes["y"])
+
+
+def test_a_run_is_drawn_from_its_first_state(run):
+    _, _, frames = run
+    assert (frames[0]["level"], frames[0]["iteration"]) == (0, 0)
+    plane = frames[0]["planes"][0]
+    assert len(plane["grey"]) == plane["rows"] * plane["columns"] == 20 * 18
+    for name in ("displacement", "update"):
+        at, x, y = field_of(frames[0], name)
+        np.testing.assert_allclose(at[..., 0], np.broadcast_to(x, at.shape[:2]), atol=1e-6)
+        np.testing.assert_allclose(at[..., 1], np.broadcast_to(y[:, None], at.shape[:2]), atol=1e-6)
+
+
+def test_afterwards_all_can_be_browsed(run):
+    monitor, result, _ = run
+    assert monitor._frame is None
+    assert len(monitor._history) == len(result.history)
+    assert monitor._names[:4] == ("fixed", "moving", "warped", "Jacobian")
+    np.testing.assert_array_equal(monitor._volumes[2].data[..., 0], result.warped)
+    pictures = set()
+    for shown in ("fixed", "moving", "warped", "difference", "Jacobian"):
+        monitor.shown = shown
+        pictures.add(monitor._still())
+    assert len(pictures) == 5
+    page = monitor.to_html()
+    state = json.loads(re.search(r'type="application/json">(.*?)</script>', page).group(1))
+    assert len(state["_history"]) == len(result.history)
+    assert [layer["role"] for layer in state["_scene"]["layers"]][-2:] == ["field", "field"]
+
+
+def state(level, iteration, displacement, shape=(8, 8, 4)):
+    warped = np.zeros(shape, np.float32)
+    warped[6, 2, 3] = 1
+    field = np.asarray(displacement, np.float32)
+    return SimpleNamespace(
+        level=level, levels=1, iteration=iteration, msd=1.0, fixed=warped, warped=warped,
+        lattice_displacement=field, lattice_update=0 * field,
+    )  # fmt: skip
+
+
+def test_nodes_move_towards_where_the_fixed_grid_looks():
+    """Towards the patient's right is to the right of the picture, and up in the body is up."""
+    for codes, right in (("RAS", 1), ("LAS", -1)):
+        monitor = RegistrationMonitor(straight(codes), straight(codes))
+        field = np.zeros((3, 4, 5, 3))
+        field[0] = 0.5 * right  # half a step of the lattice, of which there are four
+        field[2] = 0.25
+        monitor(state(0, 0, field))
+        axial, coronal, _ = monitor._frame["planes"]
+        at, x, _ = field_of({"planes": [axial]}, "displacement")
+        np.testing.assert_allclose(at[0, :, 0], x + 0.5 / 4, atol=1e-6)
+        at, _, y = field_of({"planes": [coronal]}, "displacement")
+        np.testing.assert_allclose(at[:, 0, 1], y - 0.25 / 3, atol=1e-6)
+
+
+def test_pictures_take_a_twentieth_of_the_time(monkeypatch):
+    clock = iter(np.arange(0, 1000, 0.5))  # each look at the clock is half a second later
+    monkeypatch.setattr(module, "perf_counter", lambda: next(clock))
+    monitor, frames = RegistrationMonitor(straight(), straight()), []
+    monitor.observe(lambda change: frames.append(change.new["iteration"]), "_frame")
+    for iteration in range(200):
+        monitor(state(0, iteration, np.zeros((3, 4, 5, 3))))
+    assert frames[0] == 0
+    assert 5 <= len(frames) <= 0.05 * 100 / 0.5 + 2
+    assert len(monitor._rows) == 200
+
+
+def test_a_second_run_begins_anew():
+    monitor = RegistrationMonitor(straight(), straight())
+    for iteration in (0, 1, 0):
+        monitor(state(0, iteration, np.zeros((3, 4, 5, 3))))
+    assert [row[1] for row in monitor._rows] == [0]
+
+
+def test_a_fold_is_seen():
+    rgb = jacobian_colours(np.array([[1.0, 2.0, 0.3, 0.0, -1.0]]), 1.0)[0].astype(int)
+    assert rgb[0].min() > 240
+    assert rgb[1][0] > rgb[1][2]
+    assert rgb[2][2] > rgb[2][0]
+    assert tuple(rgb[3]) == tuple(rgb[4]) == FOLDED
+
+
+def test_what_cannot_be_watched_gets_one_sentence():
+    with pytest.raises(ValueError, match="two images of numbers"):
+        RegistrationMonitor(np.zeros((3, 4, 5, 6)), np.zeros((3, 4, 5, 6)))
+    with pytest.raises(ValueError, match="moving image's shape"):
+        RegistrationMonitor(FIXED, FIXED[1:])
+    monitor = RegistrationMonitor(FIXED, MOVING)
+    with pytest.raises(ValueError, match="displacement's shape"):
+        monitor.show(SimpleNamespace(displacement=np.zeros((2, 5, 5)), warped=FIXED, history=[]))
+    with pytest.raises(traitlets.TraitError, match="shown must be"):
+        monitor.shown = "mask"
