@@ -13,8 +13,7 @@ _HERE = Path(__file__).parent
 
 # What anywidget's model is to the module, without a kernel to share it with. Bytes come as base64.
 _SHIM = """
-const place = document.currentScript.parentElement;
-(async () => {
+(async (place) => {
   const bytes = (text) => new DataView(Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0)).buffer);
   const state = JSON.parse(place.querySelector("script[type='application/json']").textContent);
   for (const layer of state._scene?.layers ?? []) layer.voxels = bytes(layer.voxels);
@@ -36,7 +35,7 @@ const place = document.currentScript.parentElement;
   const live = document.createElement("div");
   module.default.render({ model, el: live });
   place.querySelector("img").replaceWith(live);
-})();
+})(document.currentScript.parentElement);
 """
 
 

@@ -460,8 +460,8 @@ class Viewer {
     const letters = Object.entries(plane.letters ?? {}).map(([side, letter]) =>
       make("span", { class: `slicewise-letter slicewise-${side}`, "aria-hidden": "true" }, letter),
     );
-    const caption = make("figcaption");
-    const figure = make("figure", {}, caption, make("div", { class: "slicewise-surround" }, frame, ...letters));
+    const caption = make("div", { class: "slicewise-caption" });
+    const figure = make("div", { class: "slicewise-panel" }, caption, make("div", { class: "slicewise-surround" }, frame, ...letters));
     const context = canvas.getContext("2d");
     const picture = context.createImageData(plane.columns, plane.rows);
     const panel = { plane, n, canvas, context, picture, across, down, zoomed, vectors, caption, figure };
