@@ -17,6 +17,12 @@ function make(tag, attributes = {}, ...children) {
   return element;
 }
 
+/** Keep single keys from JupyterLab, where "d d" would delete the cell; Shift+Enter may run it. */
+function keepFromNotebook(event) {
+  const shortcut = event.ctrlKey || event.metaKey || event.altKey || (event.shiftKey && event.key === "Enter");
+  if (!shortcut) event.stopPropagation();
+}
+
 class Explorer {
   constructor(model, el) {
     this.model = model;
@@ -33,9 +39,9 @@ class Explorer {
     ];
     if (this.pictures && !model.get("together"))
       parts.push(make("p", { class: "slicewise-note" }, "On this page one control moves at a time; in JupyterLab all do."));
-    el.replaceChildren(
-      make("div", { class: "slicewise-viewer slicewise-explorer", role: "group", "data-lm-suppress-shortcuts": "true" }, ...parts),
-    );
+    const root = make("div", { class: "slicewise-viewer slicewise-explorer", role: "group" }, ...parts);
+    root.addEventListener("keydown", keepFromNotebook);
+    el.replaceChildren(root);
     this.listeners = ["_picture", "text", "values"].map((name) => [`change:${name}`, () => this.show()]);
     for (const [name, react] of this.listeners) model.on(name, react);
     this.show();

@@ -106,6 +106,7 @@ class Explorer(PortableWidget):
 
     def close(self):
         """Close the explorer, and let go of what its function holds."""
+        self._picture = b""
         super().close()
         self.draw = None
 

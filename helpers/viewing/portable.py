@@ -28,6 +28,12 @@ class PortableWidget(anywidget.AnyWidget):
         if not _for_a_page():
             super().open()
 
+    def close(self):
+        """Close the widget, and the layout that it brings along."""
+        if "layout" in self._trait_values:  # not in a half-made one
+            self.layout.close()
+        super().close()
+
     def _repr_mimebundle_(self, **kwargs):
         """Return the live view, and for readers that run nothing a still picture and its text."""
         if _for_a_page():

@@ -302,6 +302,12 @@ function svg(tag, attributes, text = "") {
   return element;
 }
 
+/** Keep single keys from JupyterLab, where "d d" would delete the cell; Shift+Enter may run it. */
+function keepFromNotebook(event) {
+  const shortcut = event.ctrlKey || event.metaKey || event.altKey || (event.shiftKey && event.key === "Enter");
+  if (!shortcut) event.stopPropagation();
+}
+
 let count = Math.floor(Math.random() * 2 ** 40); // for ids: on a website each viewer runs a module of its own
 
 /** Make a labelled native range input. `text` says a value in words. */
@@ -429,8 +435,7 @@ class Viewer {
       this.buildHelp(),
     );
     this.root.addEventListener("wheel", (event) => this.onWheel(event), { passive: false });
-    // JupyterLab takes single letters for itself: "d d" would delete the cell.
-    this.root.addEventListener("keydown", (event) => event.ctrlKey || event.metaKey || event.altKey || event.stopPropagation());
+    this.root.addEventListener("keydown", keepFromNotebook);
     this.el.replaceChildren(this.root);
     this.observer.disconnect();
     this.observer.observe(this.root);
@@ -1029,7 +1034,7 @@ class Viewer {
   }
 
   onKey(event, { plane }) {
-    if (event.ctrlKey || event.metaKey || event.altKey) return;
+    if (event.ctrlKey || event.metaKey || event.altKey || (event.shiftKey && event.key === "Enter")) return;
     const index = this.get("index");
     const far = event.shiftKey ? 10 : 1;
     const last = this.scene.shape[plane.across] - 1;

@@ -118,10 +118,14 @@ class VolumeWidget(PortableWidget):
 
     def close(self):
         """Close the viewer and free the memory of its image, in the kernel and in the browser."""
+        if getattr(self, "_volume", None) is not None:  # neither closed nor half made
+            # JupyterLab keeps the model of a closed widget, so leave it empty; said twice, as the model also
+            # keeps its state before last.
+            self._scene = {}
+            self.send_state("_scene")
         super().close()
         self._volume = self._described = None
         self._volumes = ()
-        self._trait_values["_scene"] = {}
         self._moving = self._cross_validation_lock = True  # links that outlive the viewer may still set it
 
     def _build_scene(self, **limits):

@@ -1,0 +1,371 @@
+"""The viewer in JupyterLab: its state works both ways, and running a cell again frees what it held."""
+
+import ast
+import base64
+import re
+
+import nbformat
+import numpy as np
+import pytest
+from playwright.sync_api import expect
+
+from helpers.viewing.slices import pixel_of, plane_axes, plane_slice, to_rgb
+from helpers.viewing.volume import as_volume
+from helpers.viewing.words import value_words
+from tests.helpers.viewing.phantoms import straight
+
+PLANES = ("axial", "coronal", "sagittal")
+
+# Adds a cell at the end, or takes one that is there, and runs it as the menu does.
+RUN = """async ([source, number]) => {
+  const { content } = jupyterapp.shell.currentWidget;
+  const shared = content.model.sharedModel;
+  if (number === null) {
+    number = shared.cells.length;
+    shared.insertCell(number, { cell_type: "code", source });
+  }
+  content.activeCellIndex = number;
+  await jupyterapp.commands.execute("notebook:run-cell");
+  const outputs = content.model.cells.get(number).outputs.toJSON();
+  const text = (type, part) => outputs.filter((output) => output.output_type === type).map(part).join("");
+  const error = text("error", (output) => output.traceback.join("\\n"));
+  return { number, printed: text("stream", (output) => output.text), error };
+}"""
+CELLS = """() => {
+  const { cells } = jupyterapp.shell.currentWidget.content.model.sharedModel.toJSON();
+  return cells.map((cell) => [cell.cell_type, cell.source]);
+}"""
+CLEAR = """() => {
+  const { sharedModel } = jupyterapp.shell.currentWidget.content.model;
+  sharedModel.deleteCellRange(0, sharedModel.cells.length);
+}"""
+PIXELS = """canvas => {
+  const { data } = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height);
+  return btoa(String.fromCharCode(...data));
+}"""
+
+# The same image here and in the kernel.
+DATA = "np.random.default_rng(0).integers(0, 999, (13, 14, 15, 3), np.int16)"
+MAKE = f"""
+import ipywidgets, nibabel as nib, numpy as np
+from helpers import SliceViewer
+img = nib.Nifti1Image({DATA}, np.array({{affine}}))
+viewer = SliceViewer(img)
+viewer
+"""
+
+
+class Notebook:
+    """A notebook open in JupyterLab, with at most one viewer."""
+
+    def __init__(self, page):
+        self.page = page
+        self.viewer = page.locator(".slicewise-viewer")
+
+    def run(self, source="", again=None):
+        """Run a new cell, or cell number `again` once more; return what it prints."""
+        said = self.page.evaluate(RUN, [source, again])
+        self.last = said["number"]
+        assert not said["error"], re.sub(r"\x1b\[[0-9;]*m", "", said["error"])
+        return said["printed"].strip()
+
+    def value(self, expression):
+        """Return a value of the kernel that Python's literals can tell."""
+        return ast.literal_eval(self.run(f"print(repr(({expression})))"))
+
+    def becomes(self, expression, value):
+        """Tell whether a value of the kernel is as wanted, sooner or later.
+
+        Widgets send one message at a time, so that a cell run within milliseconds of a key may overtake it.
+        """
+        return self.wait_for(lambda: self.value(expression) == value)
+
+    def canvas(self, plane):
+        return self.viewer.locator(f"canvas[data-plane={plane}]")
+
+    def wait(self):
+        """Wait until a viewer is drawn."""
+        expect(self.viewer.locator(".slicewise-readout")).to_contain_text(";")
+
+    def pixels(self, plane):
+        canvas = self.canvas(plane)
+        size = canvas.evaluate("canvas => [canvas.height, canvas.width]")
+        pixels = np.frombuffer(base64.b64decode(canvas.evaluate(PIXELS)), np.uint8)
+        return pixels.reshape(*size, 4)[..., :3]
+
+    def wait_for(self, what, seconds=10):
+        """Wait until a function returns true: for what comes over the kernel."""
+        for _ in range(20 * seconds):
+            if what():
+                return True
+            self.page.wait_for_timeout(50)
+        return False
+
+    def shows(self, volume, index, time, window):
+        """Tell whether all planes show one voxel's slices, sooner or later."""
+
+        def shown():
+            for plane in PLANES:
+                cut = plane_slice(volume, plane, index[plane_axes(volume, plane)[0]], time)
+                if not np.array_equal(self.pixels(plane), to_rgb(cut, window)):
+                    return False
+            return True
+
+        return self.wait_for(shown)
+
+    def point(self, volume, plane, index):
+        """Return where on the page a voxel's middle lies."""
+        box = self.canvas(plane).bounding_box()
+        row, column = pixel_of(volume, plane, index)
+        rows, columns = plane_slice(volume, plane, 0).shape
+        return box["x"] + (column + 0.5) / columns * box["width"], box["y"] + (row + 0.5) / rows * box[
+            "height"
+        ]
+
+
+@pytest.fixture(scope="module")
+def opened(lab, chromium):
+    """Open a notebook; its kernel serves all tests."""
+    address, folder = lab
+    kernel = {"kernelspec": {"name": "python3", "display_name": "Python 3"}}
+    nbformat.write(nbformat.v4.new_notebook(metadata=kernel), folder / "viewer.ipynb")
+    page = chromium.new_page(viewport={"width": 1400, "height": 1000})
+    page.set_default_timeout(15_000)
+    page.goto(f"{address}/workspaces/viewer/tree/viewer.ipynb?token=learner")
+    page.wait_for_function("() => window.jupyterapp?.shell.currentWidget?.sessionContext?.session?.kernel")
+    page.evaluate("() => jupyterapp.shell.currentWidget.sessionContext.ready")
+    page.failures = []
+    page.on("pageerror", lambda error: page.failures.append(str(error)))
+    yield Notebook(page)
+    page.context.close()
+
+
+@pytest.fixture
+def notebook(opened):
+    """Yield the notebook without a cell or a widget; no error may have reached the page afterwards."""
+    opened.page.evaluate(CLEAR)
+    opened.run("import ipywidgets; ipywidgets.Widget.close_all()")
+    opened.page.evaluate(CLEAR)
+    opened.page.failures.clear()
+    yield opened
+    assert opened.page.failures == []
+
+
+def image():
+    """Return the image that MAKE makes, and the cell's text."""
+    img = straight("PSL")
+    data = np.random.default_rng(0).integers(0, 999, (13, 14, 15, 3), np.int16)
+    return as_volume(type(img)(data, img.affine)), MAKE.format(affine=img.affine.tolist())
+
+
+def test_keys_and_clicks_reach_the_next_cell(notebook, shots):
+    volume, make = image()
+    notebook.run(make)
+    notebook.wait()
+    window = notebook.value("viewer.window")
+    assert notebook.shows(volume, (6, 7, 7), 0, window)
+    notebook.canvas("axial").focus()
+    for key in ("PageUp", "PageUp", "ArrowDown", "Enter", "ArrowLeft", "]"):
+        notebook.page.keyboard.press(key)
+    chosen, index = (7, 9, 7), (7, 9, 8)  # PSL: i leads down the axial plane, k to the left
+    assert notebook.shows(volume, index, 1, window)
+    place = index, tuple(map(float, index)), 1, chosen
+    assert notebook.becomes("viewer.index, viewer.cursor_vox, viewer.time, viewer.clicked", place)
+    assert notebook.value("viewer.cursor_mm") == pytest.approx(volume.to_mm(index).tolist())
+
+    wanted = (3, 9, 11)
+    notebook.page.mouse.click(*notebook.point(volume, "axial", wanted))
+    assert notebook.becomes("viewer.clicked, viewer.index", (wanted, wanted))
+    notebook.viewer.screenshot(path=shots / "viewer_lab.png")
+
+
+def test_python_moves_the_browser(notebook):
+    volume, make = image()
+    notebook.run(make)
+    notebook.wait()
+    notebook.run("viewer.index = 2, 3, 4; viewer.time = 2; viewer.window = 100, 500")
+    assert notebook.shows(volume, (2, 3, 4), 2, (100, 500))
+    expect(notebook.viewer.locator(".slicewise-readout")).to_contain_text("(2, 3, 4)")
+    notebook.run("viewer.cursor_mm = tuple(img.affine[:3] @ [5.2, 6.9, 1.4, 1])")
+    assert notebook.shows(volume, (5, 7, 1), 2, (100, 500))
+    assert notebook.becomes("viewer.index", (5, 7, 1))
+    notebook.run("viewer.close()")
+    expect(notebook.viewer).to_have_count(0)
+
+
+def test_widgets_are_linked_in_the_browser(notebook):
+    _, make = image()
+    notebook.run(
+        make.replace("\nviewer\n", "\n")
+        + "times = ipywidgets.IntSlider(max=2)\n"
+        + "ends = ipywidgets.FloatRangeSlider(value=(100, 500), min=0, max=1000, step=10)\n"
+        + "ipywidgets.jslink((times, 'value'), (viewer, 'time'))\n"
+        + "ipywidgets.jslink((ends, 'value'), (viewer, 'window'))\n"
+        + "ipywidgets.VBox([viewer, times, ends])"
+    )
+    notebook.wait()
+    readout = notebook.viewer.locator(".slicewise-readout")
+    expect(readout).to_contain_text("window 100 to 500")
+    handles = notebook.page.locator(".noUi-handle")
+    handles.nth(0).focus()
+    notebook.page.keyboard.press("ArrowRight")
+    expect(readout).to_contain_text("time point 1")
+    handles.nth(1).focus()
+    notebook.page.keyboard.press("ArrowRight")
+    expect(readout).to_contain_text("window 110 to 500")
+    assert notebook.becomes("viewer.time, viewer.window", (1, (110, 500)))
+
+    readouts = notebook.page.locator(".widget-readout")
+    notebook.canvas("axial").focus()
+    notebook.page.keyboard.press("]")
+    expect(readouts.nth(0)).to_have_text("2")
+    notebook.viewer.get_by_label("from", exact=True).fill("200")
+    expect(readouts.nth(1)).to_contain_text("200")
+    assert notebook.becomes("times.value, ends.value", (2, (200, 500)))
+
+
+def test_at_rest_the_kernel_tells_the_exact_value(notebook):
+    notebook.run(
+        "import numpy as np\nfrom helpers import SliceViewer\n"
+        "viewer = SliceViewer(np.random.default_rng(0).normal(size=(9, 8, 7)))\nviewer"
+    )
+    notebook.wait()
+    volume = as_volume(np.random.default_rng(0).normal(size=(9, 8, 7)))
+    notebook.canvas("axial").focus()
+    notebook.page.keyboard.press("PageUp")
+    words = value_words(["intensity"], [volume], (4, 4, 4), 0)
+    assert "≈" not in words
+    expect(notebook.viewer.locator(".slicewise-readout")).to_contain_text(words)
+
+
+def test_at_rest_a_large_volume_shows_every_voxel(notebook):
+    """Sent coarse, as if it were too large, it is drawn fine once the crosshair rests."""
+    volume, make = image()
+    coarse = (
+        "from functools import partial\n"
+        "from helpers.viewing import scene\n"
+        "usual, scene.pack = scene.pack, partial(scene.pack, most_voxels=500)\n"
+    )
+    notebook.run(coarse + make.replace("\nviewer\n", "\nscene.pack = usual\nviewer\n"))
+    notebook.wait()
+    expect(notebook.viewer.locator(".slicewise-note")).to_contain_text("every")
+    window = notebook.value("viewer.window")
+    assert notebook.shows(volume, (6, 7, 7), 0, window)
+    notebook.canvas("axial").focus()
+    # In the very frame after the key it cannot be known yet.
+    at_once = notebook.canvas("axial").evaluate(
+        """async (canvas) => {
+          canvas.dispatchEvent(new KeyboardEvent("keydown", { key: "PageUp", bubbles: true }));
+          await new Promise(requestAnimationFrame);
+          const { data } = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height);
+          return [...data.filter((_, n) => n % 4 === 0)];
+        }"""
+    )
+    fine = to_rgb(plane_slice(volume, "axial", 8), window)[..., 0]
+    assert not np.array_equal(np.reshape(at_once, fine.shape), fine)
+    assert notebook.shows(volume, (6, 8, 7), 0, window)
+
+
+def test_no_shortcut_of_lab_fires_while_a_plane_has_the_focus(notebook):
+    _, make = image()
+    notebook.run(make)
+    notebook.run("1 + 1")
+    notebook.wait()
+    before = notebook.page.evaluate(CELLS)
+    notebook.canvas("axial").focus()
+    for key in [
+        *"abddmyrcxzvoil0",
+        "Enter",
+        "Shift+M",
+        "Escape",
+        "Delete",
+        "ArrowUp",
+        "Home",
+        " ",
+    ]:
+        notebook.page.keyboard.press(key)
+    notebook.page.wait_for_timeout(300)
+    assert notebook.page.evaluate(CELLS) == before
+    focused = "() => document.activeElement.dataset.plane"
+    assert notebook.page.evaluate(focused) == "axial"
+
+
+def test_a_key_held_down_misses_no_slice_and_never_jumps_back(notebook):
+    notebook.run(
+        "import numpy as np\nfrom helpers import SliceViewer\n"
+        "viewer = SliceViewer(np.random.default_rng(0).integers(0, 999, (20, 20, 100), np.int16))\n"
+        "viewer.index = 10, 10, 5\nviewer"
+    )
+    notebook.wait()
+    expect(notebook.viewer.locator(".slicewise-readout")).to_contain_text("(10, 10, 5)")
+    notebook.canvas("axial").focus()
+    notebook.page.evaluate(
+        """() => {
+          window.seen = [];
+          const readout = document.querySelector(".slicewise-readout");
+          const look = () => {
+            seen.push(Number(readout.textContent.match(/\\d+, \\d+, (\\d+)/)[1]));
+            window.looking = requestAnimationFrame(look);
+          };
+          look();
+        }"""
+    )
+    for _ in range(60):
+        notebook.page.keyboard.down("PageUp")
+        notebook.page.wait_for_timeout(28)
+    notebook.page.keyboard.up("PageUp")
+    notebook.page.wait_for_timeout(700)  # in which an echo of the kernel would turn it back
+    seen = notebook.page.evaluate("() => { cancelAnimationFrame(looking); return seen; }")
+    assert seen[0] == 5 and seen[-1] == 65
+    assert (np.diff(seen) >= 0).all()
+    assert notebook.becomes("viewer.index", (10, 10, 65))
+
+
+def test_twenty_runs_of_a_cell_hold_one_volume(notebook):
+    make = (
+        "import gc, ipywidgets, numpy as np, psutil\nfrom helpers import SliceViewer\n"
+        "SliceViewer(np.random.default_rng().integers(0, 256, (150, 150, 150), np.uint8))"
+    )
+    megabytes = 150**3 / 2**20
+    devtools = notebook.page.context.new_cdp_session(notebook.page)
+
+    def memory():
+        devtools.send("HeapProfiler.collectGarbage")
+        used = devtools.send("Runtime.getHeapUsage")
+        page = (used["usedSize"] + used["backingStorageSize"]) / 2**20
+        kernel = notebook.value("(gc.collect(), psutil.Process().memory_info().rss / 2**20)[1]")
+        return page, kernel
+
+    notebook.run(make)
+    cell, found = notebook.last, []
+    for number in range(1, 21):
+        notebook.run(again=cell)
+        notebook.wait()
+        if number in (5, 20):
+            found.append(memory())
+    widgets = "ipywidgets.widgets.widget._instances.values()"  # all that are open
+    assert notebook.value(f"sum(isinstance(each, SliceViewer) for each in {widgets})") == 1
+    grown = np.subtract(found[1], found[0])
+    assert (grown < 3 * megabytes).all(), f"15 runs of {megabytes:.1f} MB left (page, kernel) {grown} MB"
+    assert notebook.viewer.count() == 1
+
+
+def test_in_the_dark_theme_too(notebook, shots):
+    """For eyes: the screenshots; here only that nothing is lost."""
+    _, make = image()
+    notebook.run(
+        make.replace(
+            "SliceViewer(img)", "SliceViewer(img, np.random.default_rng(0).normal(size=(13, 14, 15)))"
+        )
+    )
+    notebook.wait()
+    for theme in ("JupyterLab Dark", "JupyterLab Light"):
+        notebook.page.evaluate(
+            "theme => jupyterapp.commands.execute('apputils:change-theme', { theme })", theme
+        )
+        notebook.page.wait_for_function(
+            "dark => (document.body.dataset.jpThemeLight === 'false') === dark", arg="Dark" in theme
+        )
+        expect(notebook.page.locator("#jupyterlab-splash")).to_have_count(0)
+        name = theme.split()[1].lower()
+        notebook.page.screenshot(path=shots / f"viewer_lab_{name}.png")
