@@ -159,7 +159,9 @@ def expect_function(function, cases, *, name, mistakes=()):
             result = function(*copy.deepcopy(arguments))  # which it may change, but not for the comparison
         except (Exception, SystemExit) as error:
             raise Wrong(f"`{shown}` raises {type(error).__name__}: {error}") from error
-        if result is None or result is ...:
+        if result is ...:
+            raise Unanswered(f"replace the `...` in `{name}` by your answer, and run that cell first.")
+        if result is None:
             raise Wrong(f"`{shown}` returns nothing; end the function with `return`.")
         try:
             expect(result, expected, mistakes=[(wrong(*arguments), why) for wrong, why in mistakes])
