@@ -423,7 +423,7 @@ async def give_focus(page, design):
 
 
 async def press(page, design, step):
-    """Make one step: up for the first half, then down; by click, to and fro between places far apart."""
+    """Make one step: up for the first half, then down; by click, back and forth between places far apart."""
     if design.keys:
         return await page.keyboard.press(design.keys[step >= STEPS // 2])
     canvas = page.frame_locator(".jp-OutputArea iframe").locator(design.handle)

@@ -183,15 +183,9 @@ def _note(names, packed):
     for name, layer in zip(names, packed, strict=True):
         ways = []
         if layer["step"] > 1:
-            ways.append(f"from every {_ordinal(layer['step'])} voxel along each axis")
+            ways.append(f"from one voxel in {layer['step']} along each axis")
         if layer["shades"] < 256:
             ways.append(f"in {layer['shades']} shades")
         if ways and not name.startswith("displacement"):
             notes.setdefault(" and ".join(ways), []).append(plain.get(name, name))
     return " ".join(f"Drawn {how}: the {', the '.join(of)}." for how, of in notes.items()) or None
-
-
-def _ordinal(n):
-    """Return "2nd", "3rd", "4th" and so on."""
-    ending = "th" if n % 100 in (11, 12, 13) else {1: "st", 2: "nd", 3: "rd"}.get(n % 10, "th")
-    return f"{n}{ending}"
