@@ -225,7 +225,9 @@ def _to_png(figure):
 
 
 def _small(png):
-    """Return a PNG file in 128 colours, for pages that hold many."""
+    """Return a PNG file in 256 colours, the rare ones too, for pages that hold many."""
     buffer = BytesIO()
-    Image.open(BytesIO(png)).quantize(128, dither=Image.Dither.NONE).save(buffer, "png", optimize=True)
+    Image.open(BytesIO(png)).quantize(256, method=Image.Quantize.MAXCOVERAGE, dither=0).save(
+        buffer, "png", optimize=True
+    )
     return buffer.getvalue()
