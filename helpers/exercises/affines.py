@@ -23,9 +23,18 @@ def centre(answer, img):
         (apply_affine(img.affine, shape), "that is beyond the last voxel; take the middle."),
         (apply_affine(img.affine, shape - 1), "that is the last voxel; the middle is half way."),
         (sizes * middle + shift, "this grid is tilted: sizes alone do not do, it takes the whole matrix."),
+        (
+            apply_affine(img.affine, np.floor(middle)),
+            "that is the voxel before the middle, which need not lie on a voxel: do not round.",
+        ),
+        (
+            apply_affine(np.linalg.inv(img.affine), middle),
+            "the inverse leads from mm to voxels; here you go from voxels to mm.",
+        ),
         (shift, "that is the first voxel."),
+        ((0, 0, 0), "that is the world's origin, a fixed point of the scanner or the template."),
     ]
-    expect(answer, apply_affine(img.affine, middle), unit="mm", mistakes=mistakes, atol=0.01)
+    expect(answer, apply_affine(img.affine, middle), unit="mm", mistakes=mistakes, atol=0.06)
     return "that is the middle of the box."
 
 
@@ -33,6 +42,7 @@ def build(answer, zooms_mm, angles_deg, first_mm):
     """The affine with these zooms, turned about x, then y, then z, with its first voxel there: (4, 4)."""
     zoom, about = np.diag(zooms_mm).astype(float), [_rotation(n, angle) for n, angle in enumerate(angles_deg)]
     turn, other_turn = about[2] @ about[1] @ about[0], about[0] @ about[1] @ about[2]
+    small = [_rotation(n, np.deg2rad(angle)) for n, angle in enumerate(angles_deg)]
     right = from_matvec(turn @ zoom, first_mm)
     shift, linear = from_matvec(np.eye(3), first_mm), from_matvec(turn @ zoom)
     mistakes = [
@@ -56,8 +66,12 @@ def build(answer, zooms_mm, angles_deg, first_mm):
         (linear, "the first voxel is still at the origin: the shift is missing."),
         (from_matvec(turn, first_mm), "every voxel has edges of 1 mm: the zooms are missing."),
         (turn @ zoom, "that is the 3×3 part; `from_matvec` joins it with the shift."),
+        (
+            from_matvec(small[2] @ small[1] @ small[0] @ zoom, first_mm),
+            "the angles were turned into radians twice: `rotation` takes degrees.",
+        ),
     ]
-    expect(answer, right, mistakes=mistakes, atol=1e-3)
+    expect(_matrix(answer), right, mistakes=mistakes, atol=1e-3)
     return "first zoomed, then turned about x, y and z, then shifted."
 
 
@@ -94,6 +108,10 @@ def sizes(answer):
             lambda affine: affine[:3, :3].sum(axis=0),
             "the length of a step is no sum: square, add, take the root.",
         ),
+        (
+            lambda affine: np.abs(affine[:3, :3]).sum(axis=0),
+            "the length of a step is no sum: square, add, take the root.",
+        ),
     ]
     cases = [((affine,), nib.affines.voxel_sizes(affine)) for affine in affines]
     expect_function(answer, cases, name="sizes", mistakes=mistakes)
@@ -114,6 +132,10 @@ def apart(answer, img):
             "that is the largest difference of entries, and no distance in the body.",
         ),
         (
+            np.linalg.norm(sform[:3, 3] - qform[:3, 3]),
+            "that is the first voxel only; a turn moves others further.",
+        ),
+        (
             np.linalg.norm(sform - qform),
             "that is a length of numbers in a matrix; move voxels, then compare.",
         ),
@@ -121,13 +143,14 @@ def apart(answer, img):
         (lengths.mean(), "that is the mean over the corners; the largest, please."),
         (lengths.min(), "that is the smallest; the largest, please."),
         (lengths, "those are all eight corners; the largest of them, please."),
-        (outer.max(), "one voxel too far: the last index is n − 1."),
+        (np.linalg.norm(between), "that is one length for all eight corners; `axis=1` gives one for each."),
         (
-            np.linalg.norm(sform[:3, 3] - qform[:3, 3]),
-            "that is the first voxel only; a turn moves others further.",
+            np.linalg.norm(between, axis=0).max(),
+            "that adds up over the corners; `axis=1` adds up x, y and z of each corner.",
         ),
+        (outer.max(), "one voxel too far: the last index is n − 1."),
     ]
-    expect(answer, lengths.max(), unit="mm", mistakes=mistakes)
+    expect(answer, lengths.max(), unit="mm", mistakes=mistakes, atol=0.06)
     return f"the two disagree by up to {lengths.max():.1f} mm."
 
 
@@ -166,6 +189,12 @@ def dicom(answer, slices, converted):
             affine() @ to_ras,
             "the signs were changed on the right, which turns i and j; x and y are on the left.",
         ),
+        (np.diag([-1, 1, 1, 1]) @ affine(), "x was turned, but y was not: front and back are exchanged."),
+        (np.diag([1, -1, 1, 1]) @ affine(), "y was turned, but x was not: left and right are exchanged."),
+        (
+            to_ras @ affine(i=row_way, j=column_way),
+            "a step along a row or a column is 1 mm long: the pixel spacing is missing.",
+        ),
         (to_ras @ affine(k=thick), "that takes the slice thickness for the step from slice to slice."),
         (
             to_ras @ affine(k=step * (len(slices) - 1) / len(slices)),
@@ -186,7 +215,7 @@ def dicom(answer, slices, converted):
             "that is dicom2nifti's, which has turned the rows round; yours is for `[i, j, k]` unturned.",
         ),
     ]
-    expect(answer, right, mistakes=mistakes, rtol=1e-4, atol=1e-3)
+    expect(_matrix(answer), right, mistakes=mistakes, rtol=1e-4, atol=1e-3)
     if not np.allclose(right @ flip, converted.affine, atol=0.01):
         raise Wrong("this follows the headers, but `converted` says otherwise: is it the same series?")
     return "turn the rows round as dicom2nifti does, and it is dicom2nifti's affine."
@@ -257,18 +286,23 @@ def turn(answer, shape, degrees):
         (about(-middle, -degrees), "the two shifts are exchanged: what is done first stands on the right."),
         (about(-middle, degrees), "the two shifts are exchanged, and the inverse is missing."),
         (about(middle[::-1], -degrees), "the centre's two coordinates are exchanged."),
+        (
+            from_matvec(np.eye(2), middle) @ about((0, 0), -degrees),
+            "the centre was brought to the origin and stayed there; bring it back.",
+        ),
         (about(middle, -np.rad2deg(degrees)), "degrees were taken for radians."),
         (
             _rotation(2, -degrees)[:2, :2],
             "a 2×2 matrix turns about the first pixel; it takes a shift as well.",
         ),
     ]
-    expect(answer, np.linalg.inv(about(middle, degrees)), mistakes=mistakes, atol=1e-3)
+    expect(_matrix(answer), np.linalg.inv(about(middle, degrees)), mistakes=mistakes, atol=1e-3)
     return "the centre stays, and the picture turns the way you wanted."
 
 
 def crop(answer, img, start):
     """The affine of an image of which the first voxels along each axis were cut off: (4, 4)."""
+    _refuse_changed(img, "epi_img")
     matrix, shift = to_matvec(img.affine)
     start = np.array(start)
     sizes = nib.affines.voxel_sizes(img.affine)
@@ -294,13 +328,18 @@ def crop(answer, img, start):
             apply_affine(img.affine, start),
             "that is where the crop begins; now put it into the affine's last column.",
         ),
+        (
+            origin(apply_affine(img.affine, start - 1)),
+            "one voxel too early: voxel `start` itself is the first that is left.",
+        ),
     ]
-    expect(answer, right, mistakes=mistakes, atol=0.01)
+    expect(_matrix(answer), right, mistakes=mistakes, atol=0.01)
     return "the crop stays where it was, and `slicer` says the same."
 
 
 def centres(answer, fixed, moving):
     """The moving image's affine, shifted so that the centres of both grids coincide: (4, 4)."""
+    _refuse_changed(moving, "second_img")
     matrix, shift = to_matvec(moving.affine)
     middle_fixed, middle_moving = ((np.array(each.shape[:3]) - 1) / 2 for each in (fixed, moving))
     step = apply_affine(fixed.affine, middle_fixed) - apply_affine(moving.affine, middle_moving)
@@ -331,8 +370,9 @@ def centres(answer, fixed, moving):
             moving.affine @ from_matvec(np.eye(3), step),
             "the step is in mm, so it belongs to the left of the affine; on the right it would be in voxels.",
         ),
+        (step, "that is the step that the origin must take; now put it into the affine."),
     ]
-    expect(answer, origin(shift + step), mistakes=mistakes, atol=0.01)
+    expect(_matrix(answer), origin(shift + step), mistakes=mistakes, atol=0.01)
     return f"the image moved by {np.linalg.norm(step):.0f} mm, and not one of its numbers changed."
 
 
@@ -344,6 +384,10 @@ def scaling(answer, values):
         ((low, slope), "the two are exchanged: slope first, then intercept."),
         (((high - low) / 256, low), "256 values have 255 steps between them: off by one."),
         ((1 / slope, low), "upside down: the slope is how much *intensity* one stored step is worth."),
+        (
+            (1 / slope, -low / slope),
+            "that leads from intensities to stored values; the formula goes from stored to intensity.",
+        ),
         ((slope, 0), "stored 0 would be intensity 0, and nothing could be below it."),
         ((slope, -low), "the sign of the intercept: stored 0 must become the smallest value."),
         ((slope, high), "stored 0 must become the smallest value, not the largest."),
@@ -352,6 +396,24 @@ def scaling(answer, values):
     ]
     expect(answer, (slope, low), mistakes=mistakes)
     return f"rounding costs half a slope at most: {slope / 2:.3f}."
+
+
+def _matrix(answer):
+    """Return rows of equal length as one array, anything else as it is."""
+    answer = plain(answer)
+    rows = answer if isinstance(answer, list) else []
+    if rows and all(isinstance(row, np.ndarray) and row.shape == np.shape(rows[0]) for row in rows):
+        return np.stack(rows)
+    return answer
+
+
+def _refuse_changed(img, name):
+    """Complain if an image's affine was changed in place, which its header does not know."""
+    if not np.allclose(img.affine, img.header.get_best_affine(), atol=1e-3):
+        raise Wrong(
+            f"`{name}.affine` itself was changed, and so the image has moved. Run the cell that makes "
+            f"`{name}` again, and change a `.copy()` of its affine."
+        )
 
 
 def _rotation(axis, degrees):

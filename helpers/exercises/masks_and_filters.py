@@ -51,6 +51,8 @@ def equalise(answer, image):
     all_counts = np.bincount(image.ravel(), minlength=256)
     from_limit = np.bincount(image[image >= LIMIT], minlength=256)
     by_all = 255 * np.cumsum(all_counts)[image] / image.size
+    with_zeros = np.bincount(np.where(image > LIMIT, image, 0).ravel(), minlength=256)
+    own_range, _ = np.histogram(image[image > LIMIT], bins=256)
     mistakes = [
         (F[image], "these are shares from 0 to 1; times 255, and only then whole numbers."),
         (by_all, WHOLE_PICTURE),
@@ -64,6 +66,14 @@ def equalise(answer, image):
         ),
         (255 - 255 * F[image], "that is the negative: the CDF rises from 0 to 1."),
         (np.where(image > LIMIT, by_all, 0), WHOLE_PICTURE),
+        (
+            255 * np.cumsum(with_zeros)[image] / image.size,
+            "zeros are pixels too, and you have counted them; take `image[image > 35]` alone.",
+        ),
+        (
+            255 * np.cumsum(own_range)[image] / own_range.sum(),
+            "your bins are not one intensity wide: give the histogram `range=(0, 256)`.",
+        ),
         (255 * np.cumsum(from_limit)[image] / from_limit.sum(), "above 35 leaves 35 itself out."),
     ]  # fmt: skip
     # Rounded down or to the nearest, as you like.
@@ -77,8 +87,10 @@ def between(answer, image):
     mistakes = [
         (
             (image > low) | (image <= high),
-            "every pixel is in: `|` asks for one or the other; both must hold.",
+            "every pixel is in: both must hold, so `&`, and parentheses round each comparison.",
         ),
+        (image > low, "one comparison is missing: these are all above 35."),
+        (image <= high, "one comparison is missing: these are all up to 65."),
         ((image < low) & (image >= high), "no pixel is in: `<` and `>` are exchanged."),
         ((image < low) & (image > high), "no pixel is in: `<` and `>` are exchanged."),
         ((image > low) & (image < high), "65 itself is missing: “at most” includes it."),
@@ -122,7 +134,7 @@ def close(answer):
 
     def padded(mask, n, margin, crop=True):
         closed = ndi.binary_closing(np.pad(mask, margin), iterations=n)
-        return closed[margin:-margin, margin:-margin] if crop and margin else closed
+        return _crop(closed, margin) if crop and margin else closed
 
     cases = [((mask, n), padded(mask, n, n)) for n in (2, 3)]
     mistakes = [
@@ -136,6 +148,26 @@ def close(answer):
         (
             lambda mask, n: ndi.binary_closing(mask, iterations=n, border_value=1),
             "`border_value=1` counts beyond the border as object: dilation then fills corners from there.",
+        ),
+        (
+            lambda mask, n: ndi.binary_erosion(
+                ndi.binary_dilation(mask, iterations=n), iterations=n, border_value=1
+            ),
+            "`border_value=1` counts beyond the border as object, where there is none: pad with false.",
+        ),
+        *(
+            (
+                lambda mask, n, mode=mode: _crop(
+                    ndi.binary_closing(np.pad(mask, n, mode=mode), iterations=n), n
+                ),
+                "the margin must be false: `np.pad(mask, n)`, without a mode.",
+            )
+            for mode in ("edge", "reflect", "symmetric")
+        ),
+        (lambda mask, n: padded(mask, n, n).astype(int), "ones and zeros; leave it as true and false."),
+        (
+            lambda mask, n: _crop(ndi.binary_closing(np.pad(mask, n), np.ones((3, 3)), n), n),
+            "that is closing by a square; the default is the cross.",
         ),
         (lambda mask, n: padded(mask, 1, n), "that is one iteration; pass on `n`."),
         (lambda mask, n: ndi.binary_dilation(mask, iterations=n), "that is dilation; erosion must follow."),
@@ -183,6 +215,8 @@ def sigma(answer):
         (lambda w, z: w / (8 * np.log(2)) / np.array(z), "the square root is missing."),
         (lambda w, z: w / np.sqrt(8 * np.log10(2)) / np.array(z), "the natural logarithm, please: `np.log`."),
         (lambda w, z: w / factor / z[0], "each axis has a voxel size of its own."),
+        (lambda w, z: np.round(w / factor / np.array(z)), "sigma may be a fraction: do not round."),
+        (lambda w, z: np.array(z) / (w / factor), "that is upside down: sigma over the size of a voxel."),
     ]  # fmt: skip
     expect_function(answer, cases, name="sigma_vox", mistakes=mistakes)
     return "nilearn calculates the same."
@@ -213,8 +247,8 @@ def clean(answer, dusty, picture):
     if abs(error.mean()) > 4:
         raise Wrong(said + "the whole picture has become brighter or darker.")
     flat = np.s_[5:45, 5:45]
-    if answer[flat].std() < 2.5:
-        raise Wrong(said + "hardly any noise is left, but the edges have gone with it; take smaller windows.")
+    if answer[flat].std() < 4:
+        raise Wrong(said + "little noise is left, but the edges have gone with it; take smaller windows.")
     raise Wrong(said + "the dust is gone, but there is noise left; smooth a little more.")
 
 
@@ -226,6 +260,9 @@ def edges(answer, image):
     wrapped = (
         "`ndi.sobel` of a uint8 picture is uint8, and a fall wraps around to a rise; make it float first."
     )
+    with np.errstate(invalid="ignore"):
+        in_16_bits = np.sqrt(d.astype(np.int16) ** 2 + r.astype(np.int16) ** 2)
+    of_smooth = ndi.generic_gradient_magnitude(ndi.gaussian_filter(g, 2), ndi.sobel)
     mistakes = [
         (np.hypot(*(each.astype(float) for each in small)), wrapped),
         (np.sqrt(small[0] ** 2 + small[1] ** 2), wrapped),
@@ -239,6 +276,15 @@ def edges(answer, image):
         (r, "that is one direction; the other is missing."),
         (np.hypot(d, r) / 8, "`ndi.sobel` as it is, please, without dividing by 8."),
         (np.arctan2(d, r), "that is the direction of the arrow; its length, please."),
+        (
+            in_16_bits,
+            "the squares do not fit into 16 bits: make floats first, or take `np.hypot`.",
+        ),
+        (of_smooth, "that is of the smoothed picture; start from `image`."),
+        *(
+            (each, "the length is seldom a whole number, and often beyond 255: leave it a float.")
+            for each in (np.floor(np.hypot(d, r)), np.round(np.hypot(d, r)), np.floor(np.hypot(d, r)) % 256)
+        ),
     ]
     answer = plain(answer)
     if isinstance(answer, np.ndarray) and answer.dtype == np.float16:
@@ -267,7 +313,8 @@ def detrend(answer, run):
         ),
         (plane - trend - trend[..., -1:], MEAN_MOVED),
         (plane - trend + trend[..., :1], MEAN_MOVED),
-        (plane - trend + mean.mean(), "each voxel keeps its *own* mean, not that of all."),
+        (plane - trend - mean + mean.mean(), "each voxel keeps its own mean, not that of all."),
+        (plane - mean, "only the mean is gone; the trend is still there."),
         *(
             (_along(plane, axis, keep), "that is the trend along an axis of space; time is the last one.")
             for axis in (0, 1)
@@ -276,6 +323,10 @@ def detrend(answer, run):
     ]  # fmt: skip
     expect(answer, plane - trend, mistakes=mistakes, atol=1e-3 * plane.mean())
     return "each voxel is level, and keeps its mean."
+
+
+def _crop(array, margin):
+    return array[margin:-margin, margin:-margin]
 
 
 def _rms(values):

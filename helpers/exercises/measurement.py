@@ -26,6 +26,10 @@ def pick(answer, labels):
         (labels == largest, "that is the largest object, and it is not the ventricle."),
         (labels != number, "that is all but the ventricle: the mask is the wrong way round."),
         (labels >= number, "`>=` also takes every object with a higher number; use `==`."),
+        (
+            np.where(labels == number, labels, 0),
+            "those are the labels themselves; a mask holds True and False.",
+        ),
         (number, "that is the object's number; which pixels of `labels` have the same?"),
         ((labels == number).astype(int), "a mask holds True and False; leave the comparison as it is."),
     ]
@@ -38,9 +42,9 @@ def crop(answer, frame, labels):
     boxes = ndi.find_objects(labels)
     number = int(labels[SEED])
 
-    def around(box, before=MARGIN, after=MARGIN):
+    def around(box, before=MARGIN, after=MARGIN, picture=frame):
         # As Python does, an index below zero would count from the end; here the picture ends there.
-        return frame[tuple(slice(max(edge.start - before, 0), edge.stop + after) for edge in box)]
+        return picture[tuple(slice(max(edge.start - before, 0), edge.stop + after) for edge in box)]
 
     right = boxes[number - 1]
     mistakes = [
@@ -54,6 +58,13 @@ def crop(answer, frame, labels):
         ),
         (around(right[::-1]), "rows and columns are exchanged: the box has the rows first."),
         (around(right).T, "the right part, but transposed."),
+        (
+            around(right, picture=ndi.median_filter(frame, size=3)),
+            "that is from `smooth`; from `frame`, please.",
+        ),
+        (around(right, picture=labels > 0), "that is from the mask; from `frame`, please."),
+        (around(right, picture=labels == number), "that is from the mask; from `frame`, please."),
+        (around(right, picture=labels), "that is from `labels`; from `frame`, please."),
     ]
     if number < len(boxes):
         neighbour = boxes[number]
@@ -74,6 +85,9 @@ def spread(answer, frame, labels):
     def range_(values, low=25, high=75):
         return np.subtract(*np.percentile(values, [high, low]))
 
+    expected = over(largest, range_)
+    smooth = ndi.median_filter(frame, size=3)
+    in_order = "the order is that of `objects.index[:3]`, the largest object first."
     mistakes = [
         (over(largest, np.std), "those are standard deviations; percentiles, please."),
         (over(largest, np.var), "those are variances; percentiles, please."),
@@ -82,10 +96,16 @@ def spread(answer, frame, labels):
         (over((0, 1, 2), range_), "label 0 is the background; use `objects.index[:3]`."),
         (over(largest, lambda v: np.percentile(v, 75)), "those are the 75th percentiles; less the 25th."),
         (over(largest, lambda v: range_(v, 0.25, 0.75)), "`np.percentile` wants percent: 25 and 75."),
+        (expected[::-1], in_order),
+        (sorted(expected), in_order),
+        (
+            [float(range_(smooth[labels == each])) for each in largest],
+            "that is in `smooth`; in `frame`, please.",
+        ),
         (range_(frame[labels > 0]), "one number for each of the three objects, please."),
     ]
-    expect(answer, over(largest, range_), unit="a.u.", mistakes=mistakes)
-    return "the smallest of the three belongs to the object that is most of one kind."
+    expect(answer, expected, unit="a.u.", mistakes=mistakes)
+    return f"label {largest[np.argmin(expected)]} is most of one kind: the smallest, {min(expected):.0f} a.u."
 
 
 def plausible(answer):
@@ -105,6 +125,10 @@ def plausible(answer):
         return np.asarray(sampling, dtype=float)
 
     mistakes = [
+        (
+            lambda s: not np.any((lengths(s) <= 0) | (lengths(s) > LONGEST_MM)),
+            "NaN lies neither below nor above: ask that each length lies inside, not that none lies outside.",
+        ),
         (
             lambda s: bool(0 < np.prod(lengths(s)) <= LONGEST_MM**3),
             "test each length: a product hides two wrong signs, or a long one behind short ones.",
@@ -137,6 +161,7 @@ def spacing(answer, positions):
         (whole / len(positions), "there is one step less than there are slices."),
         (whole, "that is the distance from the first slice to the last; how many steps is it?"),
         (np.median(np.abs(steps).sum(axis=1)), "x, y and z do not add up: take the root of squares."),
+        (np.linalg.norm(steps), "that is one length of all steps together: `axis=1` gives one for each."),
         (expected**2, "that is the square of the distance: the root is missing."),
         (np.median(np.linalg.norm(steps, axis=0)), "`axis=1`: a step's three coordinates belong together."),
         (np.median(np.linalg.norm(positions, axis=1)), "that is from the origin; take steps first."),
@@ -162,7 +187,7 @@ def volume(answer, mask, sampling):
             "that is the whole picture: count the true ones with `sum`.",
         ),
     ]
-    expect(answer, count * step * row * column / 1000, unit="ml", mistakes=mistakes)
+    expect(answer, count * step * row * column / 1000, unit="ml", mistakes=mistakes, rtol=5e-3)
     return f"{count * step * row * column / 1000:.1f} ml in this one slice."
 
 
@@ -195,7 +220,10 @@ def centre(answer, centre, level, img):
         ),
     ]
     expected = to_mm(column, row, level)
-    expect(answer, expected, unit="mm", mistakes=mistakes, atol=0.01)
+    mistakes.append(
+        (expected * (-1, -1, 1), "x and y have DICOM's signs; NIfTI's world has x to the left negative.")
+    )
+    expect(answer, expected, unit="mm", mistakes=mistakes, atol=0.051)
     return "x, y, z = " + ", ".join(f"{place:.1f}" for place in expected) + " mm."
 
 
@@ -206,7 +234,21 @@ def ejection(answer, volumes):
         ((np.array([90.0, 50.0, 40.0, 70.0, 100.0, 95.0]),), 0.6),
         ((np.asarray(volumes, dtype=float),), float(1 - np.min(volumes) / np.max(volumes))),
     ]
+
+    def by_places(v):
+        with np.errstate(all="ignore"):
+            return (np.argmax(v) - np.argmin(v)) / np.argmax(v)
+
     mistakes = [
+        (
+            lambda v: 1 - np.min(volumes) / np.max(volumes),
+            "use the function's own argument, not `volumes_ml`, which holds one beat only.",
+        ),
+        (by_places, "`argmax` tells *when* the ventricle is fullest; `max` tells how full."),
+        (
+            lambda v: round(float(1 - np.min(v) / np.max(v)), 2),
+            "do not round in a function; round when you print.",
+        ),
         (lambda v: np.ptp(v) / np.min(v), "divide by the *full* ventricle, the end-diastolic volume."),
         (lambda v: (np.min(v) - np.max(v)) / np.max(v), "the sign is wrong: full less empty."),
         (lambda v: np.min(v) / np.max(v), "that is the share that stays; what is thrown out is the rest."),
@@ -234,7 +276,7 @@ def still(answer):
         (AUTOMATIC / EXPERT, "expert and automatic are exchanged, and the 1 is missing."),
         (100 * expected, "that is in percent; a fraction, please."),
     ]
-    expect(answer, expected, mistakes=mistakes, rtol=0.005)
+    expect(answer, expected, mistakes=mistakes, rtol=0.006)
     return f"{expected:.1%} of a full ventricle hangs on the mask."
 
 
@@ -260,6 +302,16 @@ def interval(answer, table):
         (good.mean(), "two numbers, please: an interval."),
     ]
     low, high = np.percentile(good, [5, 95])
+    emptiest = np.asarray(table["ESV"], dtype=float)[np.asarray(table["fine"], dtype=bool)]
+    mistakes += [
+        (np.percentile(emptiest, [5, 95]), "that is the interval of ESV; the same for EDV, please."),
+        ((high, low), "the lower end first, please."),
+    ]
+    answer = plain(answer)
+    rounded = [np.round((low, high), digits) for digits in (1, 2, 3)]
+    if isinstance(answer, np.ndarray) and any(np.array_equal(answer, each) for each in rounded):
+        # That is right as well; a tolerance as wide might take in the smallest and the largest.
+        answer = np.array((low, high))
     expect(answer, (low, high), unit="ml", mistakes=mistakes, rtol=1e-5)
     ef_low, ef_high = np.percentile(fractions, [5, 95])
     width, ef_width = (high - low) / np.median(good), (ef_high - ef_low) / np.median(fractions)

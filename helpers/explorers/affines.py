@@ -135,7 +135,7 @@ def pull_bench(picture):
         _draw_grid(figure.add_axes((0.08, 0.1, 0.41, 0.76)), picture, before, "Before")
         _draw_grid(figure.add_axes((0.57, 0.1, 0.41, 0.76)), out, hoped, f"Handed over: {hand_over}")
         figure.suptitle(f"Wish: {wish} (outlined: where it is, where it should go)", fontsize="medium")
-        rows = "; ".join(" ".join(f"{value:.2f}" for value in row + 0.0) for row in matrix[:2])
+        rows = "; ".join(" ".join(f"{value:.2f}" for value in row) for row in matrix[:2].round(2) + 0.0)
         text = (
             f"Matrix handed over: {rows}. The brain covers {share:.0f} % of the area that it covered before."
         )
@@ -243,7 +243,7 @@ def _write_matrix(figure, affine):
         ax.text(x, 0.88, heading, ha="right", color="0.35", fontsize=10)
     for row, name in enumerate("xyz"):
         ax.text(-0.08, 0.78 - 0.1 * row, name, color="0.35", fontsize=10)
-    for row, values in enumerate(affine + 0.0):
+    for row, values in enumerate(affine.round(2) + 0.0):  # + 0.0 makes −0 a plain 0
         for x, value in zip(xs, values, strict=True):
             ax.text(x, 0.78 - 0.1 * row, f"{value:.2f}", ha="right", family="monospace", fontsize=11)
     ax.text(

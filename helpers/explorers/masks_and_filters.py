@@ -60,9 +60,6 @@ def threshold_explorer(image, truths=None, start=None):
         mask = image > threshold
         figure = Figure(figsize=(9, 4.6))
         left, right = figure.subplots(1, 2, width_ratios=(1.5, 1), gridspec_kw=_margins(0.08, 0.13, 0.18))
-        for low, high, colour in ((0, threshold + 1, "#888888"), (threshold + 1, len(counts), ORANGE)):
-            left.fill_between(np.arange(low, high), counts[low:high], step="mid", color=colour)
-        left.axvline(threshold + 0.5, color="black")
         left.set(title=f"Threshold {threshold}", xlabel="intensity", ylabel="pixels", ylim=(0, counts.max()))
         parts = {"above the threshold": (mask, ORANGE)}
         area = f"{mask.sum()} pixels, {100 * mask.mean():.1f} % of the picture, are above {threshold}."
@@ -76,6 +73,13 @@ def threshold_explorer(image, truths=None, start=None):
                 "missed": (~mask & true, BLUE),
             }
             text = f"{area} Dice with the true {truth}: {_dice(mask, true):.3f}."
+        left.fill_between(np.arange(counts.size), counts, step="mid", color="#888888")
+        below = np.zeros(counts.size, int)
+        for part, colour in parts.values():
+            here = below + np.bincount(image[part], minlength=counts.size)
+            left.fill_between(np.arange(counts.size), below, here, step="mid", color=colour, lw=0)
+            below = here
+        left.axvline(threshold + 0.5, color="black")
         right.imshow(_tinted(image, parts.values()))
         left.legend(handles=[Patch(color=colour, label=name) for name, (_, colour) in parts.items()])
         right.set(title="Mask over the radiograph", xlabel="column (pixels)", ylabel="row (pixels)")

@@ -2,6 +2,7 @@
 
 import re
 import warnings
+from functools import cache
 
 import numpy as np
 import pytest
@@ -32,15 +33,22 @@ def hand():
     return fetch_hand_radiograph("bundled")
 
 
-def draws(explorer, n=None):
-    """Draw every setting, with warnings as errors, and yield values, figure and text."""
+def draws(explorer, settings):
+    """Draw each setting once, with warnings as errors, and yield values, figure and text."""
+    distinct = {tuple(values.values()): values for values in settings}
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        for values in explorer.settings(n):
+        for number, values in enumerate(distinct.values()):
             figure, text = explorer.draw(**values)
-            figure.draw_without_rendering()
+            if number % 5 == 0:  # to lay the words out takes longest
+                figure.draw_without_rendering()
             assert len(text.split()) > 5
             yield values, figure, text
+
+
+@cache
+def filtered(name, size, contrast, dust):
+    return apply_filter(step_object(contrast, dust), name, size)
 
 
 def number(text, before):
@@ -52,7 +60,7 @@ def test_threshold_tells_area_and_dice(hand):
     truths = {"whole hand": hand.truth["soft_tissue"], "bone": hand.truth["bone"]}
     explorer = threshold_explorer(hand.image, truths, start=35)
     seen = []
-    for values, _, text in draws(explorer, 40):
+    for values, _, text in draws(explorer, explorer.settings(15)):
         mask = hand.image > values["threshold"]
         truth = truths[values["truth"]]
         assert text.startswith(f"{mask.sum()} pixels")
@@ -70,15 +78,34 @@ def test_threshold_paints_right_wrong_and_missed_pixels_apart():
     assert len({tuple(pixel) for pixel in drawn.reshape(-1, 3)}) == 4
 
 
+def test_threshold_parts_the_histogram_as_it_parts_the_picture(hand):
+    mask, truth = hand.image > 64, hand.truth["bone"]
+    explorer = threshold_explorer(hand.image, {"bone": truth}, start=64)
+    areas = []
+    for part in explorer.figure().axes[0].collections:
+        x, y = part.get_paths()[0].vertices.T
+        areas.append(abs(np.sum(x[1:] * y[:-1] - x[:-1] * y[1:])) / 2)
+    assert areas == [mask.size, (mask & truth).sum(), (mask & ~truth).sum(), (~mask & truth).sum()]
+
+
 def test_threshold_without_truth_tells_no_dice(hand):
-    for values, _, text in draws(threshold_explorer(hand.image), 30):
+    explorer = threshold_explorer(hand.image)
+    for values, _, text in draws(explorer, explorer.settings(15)):
         assert text.startswith(f"{(hand.image > values['threshold']).sum()} pixels")
         assert "no Dice" in text
 
 
 def test_kernel_editor_adds_up_as_scipy_does():
     explorer = kernel_editor(PATCH, KERNELS)
-    for values, figure, text in draws(explorer):
+    settings = list(explorer.settings(9))
+    ranges, corners = settings[:-64], settings[-64:]
+    for values in ranges:
+        # What the weight becomes shows only where one is chosen.
+        if values["to"] != explorer.values["to"]:
+            values["change_weight"] = "bottom left"
+    # A lopsided kernel in every third corner tells more than an even one in all.
+    corners = [values | {"kernel": "lopsided"} for values in corners[::3]]
+    for values, figure, text in draws(explorer, [*ranges, *corners]):
         kernel = np.array(KERNELS[values["kernel"]], float)
         if values["change_weight"] != "none":
             rows = {"top": 0, "bottom": 2}
@@ -99,13 +126,13 @@ def test_kernel_editor_adds_up_as_scipy_does():
 
 def test_bench_tells_noise_and_width_of_what_it_shows():
     explorer = filter_bench()
-    for values, figure, text in draws(explorer):
+    for values, figure, text in draws(explorer, explorer.settings()):
         contrast, dust = {
             "noise": (30, False),
             "noise, faint edge": (8, False),
             "noise and dust": (30, True),
         }[values["test_object"]]
-        picture = apply_filter(step_object(contrast, dust), values["filter"], values["size"])
+        picture = filtered(values["filter"], values["size"], contrast, dust)
         assert number(text, "the noise is") == pytest.approx(picture[:, :32].std(), abs=6e-3)
         assert number(text, "the edge is") == pytest.approx(edge_width(picture), abs=6e-3)
         np.testing.assert_array_equal(figure.axes[0].images[0].get_array(), picture[:96])
@@ -124,7 +151,7 @@ def test_edge_width_of_known_edges():
 
 def test_what_the_lesson_says_of_the_bench():
     def bench(name, contrast, dust):
-        each = [apply_filter(step_object(contrast, dust), name, size) for size in SIZES[1:]]
+        each = [filtered(name, size, contrast, dust) for size in SIZES[1:]]
         return np.array([(edge_width(picture), picture[:, :32].std()) for picture in each])
 
     for contrast, dust in ((30, False), (8, False), (30, True)):
