@@ -1,10 +1,11 @@
 """The engine of the checks: what it accepts, what it says, what it cannot be fooled by."""
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from helpers import check
-from helpers.exercises import Wrong, expect, expect_function, plain
+from helpers.exercises import Unanswered, Wrong, expect, expect_function, plain
 
 
 class EqualsAll:
@@ -45,11 +46,21 @@ def complaint(answer, expected, **options):
     [
         (3, 3.0), (np.float32(0.1), 0.1), ([1, 2], np.array([1, 2])), ((1.0, 2.0), (1, 2)), ("a", "a"),
         ({"a": 1}, {"a": 1.0}), ({1, 2}, {2, 1}), (np.eye(2), np.eye(2)), (True, np.True_),
-        ([np.eye(2), "x"], [np.eye(2), "x"]), (np.nan, np.nan),
+        ([np.eye(2), "x"], [np.eye(2), "x"]), (np.nan, np.nan), ([[1, 0], [0, 1.0]], np.eye(2)),
+        ([np.eye(2), np.eye(2)], np.stack([np.eye(2)] * 2)), (pd.Series([1.0, 2]), (1, 2)),
     ],
 )  # fmt: skip
 def test_accepts_equal_values(answer, expected):
     expect(answer, expected)
+
+
+def test_zero_is_not_wrong_by_a_factor():
+    assert "factor" not in complaint((0.0, 0.0), (0.5, 0.2), atol=0.06)
+
+
+def test_a_function_that_was_not_filled_in_is_not_wrong():
+    with pytest.raises(Unanswered):
+        expect_function(lambda x: ..., [((1,), 2)], name="double")
 
 
 @pytest.mark.parametrize("fake", [EqualsAll(), np.zeros(()).view(EqualArray), EqualFloat(7.0), [EqualsAll()]])

@@ -8,6 +8,7 @@ module ``helpers.exercises.image_intro`` computes the right answer from the data
 
 import copy
 import re
+import sys
 from dataclasses import dataclass
 from html import escape
 from importlib import import_module
@@ -180,7 +181,7 @@ def plain(value):
     Returns
     -------
     bool, int, float, str, ndarray, list, set or dict
-        Arrays keep their shape; lists and tuples of numbers become arrays.
+        Arrays keep their shape; lists and tuples of numbers, also nested ones, become arrays.
 
     Raises
     ------
@@ -193,6 +194,9 @@ def plain(value):
         raise Wrong("some values of your answer are masked.")
     if isinstance(value, np.ndarray):
         return np.array(value, subok=False)
+    pandas = sys.modules.get("pandas")
+    if pandas and type(value) in (pandas.Series, pandas.Index):
+        return plain(value.to_numpy())
     if isinstance(value, np.generic) and type(value).__module__ == "numpy":
         return value.item()
     for kind, convert in ((bool, bool), (int, int.__int__), (float, float.__float__), (str, str.__str__)):
@@ -203,7 +207,8 @@ def plain(value):
         items = [plain(item) for item in value]
         if all(type(item) in (bool, int, float) for item in items):
             return np.array(items)
-        return items
+        shapes = {item.shape if isinstance(item, np.ndarray) else None for item in items}
+        return np.array(items) if len(shapes) == 1 and None not in shapes else items
     if type(value) in (set, frozenset):
         return {plain(item) for item in value}
     if type(value) is dict:
@@ -280,7 +285,7 @@ def _difference(answer, expected, unit, rtol, atol):
     if integer and (same(expected + 1) or same(expected - 1)):
         return "off by one."
     for factor in (10, 100, 1000, 1_000_000):
-        if same(expected * factor) or same(expected / factor):
+        if answer.any() and (same(expected * factor) or same(expected / factor)):
             return f"wrong by a factor of {factor}: mind the units."
     if answer.ndim:
         right = np.isclose(answer, expected, rtol=rtol, atol=atol)

@@ -71,7 +71,7 @@ def build(answer, zooms_mm, angles_deg, first_mm):
             "the angles were turned into radians twice: `rotation` takes degrees.",
         ),
     ]
-    expect(_matrix(answer), right, mistakes=mistakes, atol=1e-3)
+    expect(answer, right, mistakes=mistakes, atol=1e-3)
     return "first zoomed, then turned about x, y and z, then shifted."
 
 
@@ -215,7 +215,7 @@ def dicom(answer, slices, converted):
             "that is dicom2nifti's, which has turned the rows round; yours is for `[i, j, k]` unturned.",
         ),
     ]
-    expect(_matrix(answer), right, mistakes=mistakes, rtol=1e-4, atol=1e-3)
+    expect(answer, right, mistakes=mistakes, rtol=1e-4, atol=1e-3)
     if not np.allclose(right @ flip, converted.affine, atol=0.01):
         raise Wrong("this follows the headers, but `converted` says otherwise: is it the same series?")
     return "turn the rows round as dicom2nifti does, and it is dicom2nifti's affine."
@@ -296,7 +296,7 @@ def turn(answer, shape, degrees):
             "a 2×2 matrix turns about the first pixel; it takes a shift as well.",
         ),
     ]
-    expect(_matrix(answer), np.linalg.inv(about(middle, degrees)), mistakes=mistakes, atol=1e-3)
+    expect(answer, np.linalg.inv(about(middle, degrees)), mistakes=mistakes, atol=1e-3)
     return "the centre stays, and the picture turns the way you wanted."
 
 
@@ -333,7 +333,7 @@ def crop(answer, img, start):
             "one voxel too early: voxel `start` itself is the first that is left.",
         ),
     ]
-    expect(_matrix(answer), right, mistakes=mistakes, atol=0.01)
+    expect(answer, right, mistakes=mistakes, atol=0.01)
     return "the crop stays where it was, and `slicer` says the same."
 
 
@@ -372,7 +372,7 @@ def centres(answer, fixed, moving):
         ),
         (step, "that is the step that the origin must take; now put it into the affine."),
     ]
-    expect(_matrix(answer), origin(shift + step), mistakes=mistakes, atol=0.01)
+    expect(answer, origin(shift + step), mistakes=mistakes, atol=0.01)
     return f"the image moved by {np.linalg.norm(step):.0f} mm, and not one of its numbers changed."
 
 
@@ -396,15 +396,6 @@ def scaling(answer, values):
     ]
     expect(answer, (slope, low), mistakes=mistakes)
     return f"rounding costs half a slope at most: {slope / 2:.3f}."
-
-
-def _matrix(answer):
-    """Return rows of equal length as one array, anything else as it is."""
-    answer = plain(answer)
-    rows = answer if isinstance(answer, list) else []
-    if rows and all(isinstance(row, np.ndarray) and row.shape == np.shape(rows[0]) for row in rows):
-        return np.stack(rows)
-    return answer
 
 
 def _refuse_changed(img, name):
