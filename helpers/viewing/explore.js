@@ -39,7 +39,8 @@ class Explorer {
     ];
     if (this.pictures && !model.get("together"))
       parts.push(make("p", { class: "slicewise-note" }, "On this page one control moves at a time; in JupyterLab all do."));
-    const root = make("div", { class: "slicewise-viewer slicewise-explorer", role: "group" }, ...parts);
+    const name = title ? { "aria-label": title } : {};
+    const root = make("div", { class: "slicewise-viewer slicewise-explorer", role: "group", ...name }, ...parts);
     root.addEventListener("keydown", keepFromNotebook);
     el.replaceChildren(root);
     this.listeners = ["_picture", "text", "values"].map((name) => [`change:${name}`, () => this.show()]);

@@ -51,8 +51,9 @@ const BY_HAND = "by hand";
 const FRAME_MS = 100; // of a played time series
 const FLICKER_MS = 500; // two changes a second: three flashes may harm
 const SVG = "http://www.w3.org/2000/svg"; // a name, not an address: nothing is fetched
-const CURVE = { width: 640, height: 150, left: 52, right: 12, top: 32, bottom: 20 };
+const CURVE = { widest: 640, height: 150, left: 62, right: 12, top: 32, bottom: 20 };
 const GRID_LINES = 32; // along the longer side of a plane
+const FINEST = 2400; // pixels of the canvas for lines: zoomed in on a large screen, more would take gigabytes
 const FIELD_COLOUR = "#56b4e9";
 const TILES = 8; // of a checkerboard, along the longer side
 const REST_MS = 50; // without a move, until the kernel is asked for what only it knows
@@ -391,7 +392,7 @@ class Viewer {
     const scene = this.get("_scene");
     this.scene = scene;
     this.layers = null;
-    this.answer = null;
+    this.answer = this.rested = this.modeShown = this.colourBarState = null;
     this.luts = {};
     if (!scene?.layers) return;
     this.planes = scene.planes.map((plane) => new Plane(scene, plane));
@@ -444,7 +445,6 @@ class Viewer {
   /** Build one plane of layer `n`: caption, letters, canvas, crosshair. */
   buildPanel(plane, n) {
     const { scene } = this;
-    const whose = this.compares ? ["fixed ", "moving "][n] : "";
     const canvas = make("canvas", {
       class: "slicewise-plane",
       "data-plane": plane.name,
@@ -454,7 +454,7 @@ class Viewer {
       role: "application",
       "aria-roledescription": "image plane",
       "data-layer": n,
-      "aria-label": whose + (scene.picture ? "picture" : `${plane.name} plane`),
+      "aria-label": this.nameOf(plane),
     });
     const across = make("span", { class: "slicewise-line" });
     const down = make("span", { class: "slicewise-line" });
@@ -480,6 +480,11 @@ class Viewer {
     return panel;
   }
 
+  /** Return what a plane is called, for those who do not see it. */
+  nameOf(plane) {
+    return this.scene.picture ? "picture" : `${plane.name} plane`;
+  }
+
   /** Build the colours of a map with the values at their ends. */
   buildColourBar() {
     this.colourBar = make("canvas", { class: "slicewise-colours", width: 256, height: 1, "aria-hidden": "true" });
@@ -490,7 +495,7 @@ class Viewer {
   /** Show which values the colours of a map, a difference or a Jacobian stand for. */
   drawColourBar() {
     const { limit, limitJacobian, mapColours } = this.scene;
-    const shown = this.compares ? this.get("mode") : this.registers ? this.get("shown") : "map";
+    const shown = this.compares ? this.get("mode") : this.registers ? this.imageShown() : "map";
     this.legend.hidden = !["map", "difference", "Jacobian"].includes(shown);
     const state = `${shown} ${this.get("threshold")}`;
     if (this.legend.hidden || state === this.colourBarState) return;
@@ -569,8 +574,9 @@ class Viewer {
       const [low, high] = this.get("window");
       return windows.find((window) => window[1] === low && window[2] === high)?.[0] ?? BY_HAND;
     };
-    add(column, makeList("window", [...windows.map(([name]) => name), BY_HAND], choose), named);
-    this.addEnds(column, add, "window", windows, this.scene.windowsMoving ? "fixed " : "");
+    const whose = this.scene.windowsMoving ? "fixed " : "";
+    add(column, makeList(`${whose}window`, [...windows.map(([name]) => name), BY_HAND], choose), named);
+    this.addEnds(column, add, "window", windows, whose);
     if (this.scene.windowsMoving) this.addEnds(column, add, "window_moving", this.scene.windowsMoving, "moving ");
     const colours = makeList("colour map", Object.keys(this.get("_cmaps")), (cmap) => this.set({ cmap }));
     add(column, colours, () => this.get("cmap"));
@@ -608,6 +614,7 @@ class Viewer {
   /** Size the planes: on one scale, side by side where there is room. */
   layOut() {
     if (!this.layers) return;
+    this.drawCurve();
     const room = this.root.clientWidth;
     const stacked = room < NARROW;
     const apart = this.apart();
@@ -649,6 +656,10 @@ class Viewer {
     const length = roundLength(150 / (this.scale * this.zoom));
     this.scaleBar.style.width = `${length * this.scale * this.zoom}px`;
     this.scaleText.textContent = `${length} ${this.scene.unit}`;
+    if (this.registers && this.drawnAt !== `${this.scale} ${this.zoom}`) {
+      this.drawnAt = `${this.scale} ${this.zoom}`;
+      this.schedule(); // the lines, for the new size
+    }
   }
 
   // -- Drawing --
@@ -750,14 +761,26 @@ class Viewer {
   /** Draw the image chosen of a registration, or while it runs the last that came, and the field over it. */
   drawRegistration(panel) {
     const { plane, pixels } = panel;
-    const shown = this.get("shown");
+    const { names } = this.scene;
+    const shown = this.imageShown();
     const live = this.get("_frame")?.planes?.[this.planes.indexOf(plane)];
-    const n = this.scene.names.indexOf(shown);
     if (live) paintScaled(pixels, plane, live);
-    else if (shown === "difference") this.drawDifference(this.scene.names.indexOf("warped"), plane, pixels);
-    else if (n >= 0) this.drawImage(n, plane, pixels);
-    else pixels.fill(rgba(0, 0, 0)); // not known before the end of the run
+    else if (shown === "difference") this.drawDifference(names.indexOf("warped"), plane, pixels);
+    else this.drawImage(names.indexOf(shown), plane, pixels);
     this.drawVectors(panel, live);
+  }
+
+  /** Return which image of a registration is seen: while it runs the warped one, before that no more than two. */
+  imageShown() {
+    if (this.get("_frame")) return "warped";
+    const shown = this.get("shown");
+    return shown === "fixed" || this.scene.names.includes("warped") ? shown : "moving";
+  }
+
+  /** Return which window a plane is drawn in. */
+  windowOf({ n }) {
+    const moving = this.compares ? n === 1 : this.registers && this.imageShown() !== "fixed";
+    return moving ? "window_moving" : "window";
   }
 
   /** Return a field that came as bytes, as `field` does. */
@@ -768,8 +791,9 @@ class Viewer {
 
   /** Draw the displaced grid or arrows. */
   drawVectors({ plane, canvas, vectors }, live) {
-    const ratio = devicePixelRatio * this.zoom;
-    const [width, height] = [canvas.clientWidth * ratio, canvas.clientHeight * ratio].map(Math.round);
+    const size = [canvas.clientWidth, canvas.clientHeight];
+    const ratio = Math.min(devicePixelRatio * this.zoom, FINEST / Math.max(...size));
+    const [width, height] = size.map((length) => Math.round(length * ratio));
     if (vectors.width !== width || vectors.height !== height) Object.assign(vectors, { width, height });
     const context = vectors.getContext("2d");
     context.clearRect(0, 0, width, height);
@@ -781,11 +805,12 @@ class Viewer {
       const place = 2 * (row * field.columns + column);
       return [field.at[place] * width, field.at[place + 1] * height];
     };
-    context.lineWidth = Math.max(1, ratio * 0.9);
+    const fine = ratio / this.zoom; // as thin on the screen, however far it is zoomed in
+    context.lineWidth = Math.max(1, fine * 0.9);
     context.strokeStyle = FIELD_COLOUR;
     context.beginPath();
     if (drawn === "grid") drawGrid(context, field, at);
-    else drawArrows(context, field, at, (row, column) => [field.x[column] * width, field.y[row] * height], 4 * ratio);
+    else drawArrows(context, field, at, (row, column) => [field.x[column] * width, field.y[row] * height], 4 * fine);
     context.stroke();
   }
 
@@ -822,7 +847,6 @@ class Viewer {
   /** Build the place of the curve of the mean squared difference. */
   buildCurve() {
     this.curve = document.createElementNS(SVG, "svg");
-    this.curve.setAttribute("viewBox", `0 0 ${CURVE.width} ${CURVE.height}`);
     this.curve.setAttribute("class", "slicewise-curve");
     this.curve.setAttribute("role", "img");
     this.drawCurve();
@@ -835,7 +859,9 @@ class Viewer {
     if (!this.curve) return;
     this.curve.toggleAttribute("hidden", history.length < 2);
     if (history.length < 2) return;
-    const { width, height, left, right, top, bottom } = CURVE;
+    const { widest, height, left, right, top, bottom } = CURVE;
+    const width = Math.min(widest, this.root?.clientWidth || widest); // so that its words are not made smaller
+    this.curve.setAttribute("viewBox", `0 0 ${width} ${height}`);
     const logs = history.map(([, , msd]) => Math.log10(Math.max(msd, Number.MIN_VALUE)));
     const [low, high] = [Math.min(...logs), Math.max(...logs) + 1e-9];
     const x = (n) => left + (n / (history.length - 1)) * (width - left - right);
@@ -864,6 +890,10 @@ class Viewer {
     const mode = this.get("mode");
     if (mode === this.modeShown) return;
     this.modeShown = mode;
+    for (const { plane, n, canvas } of this.panels) {
+      const name = this.nameOf(plane);
+      canvas.setAttribute("aria-label", this.apart() ? `${this.scene.names[n]} ${name}` : `${name}, ${mode}`);
+    }
     this.flicker(mode === "flicker" && !matchMedia("(prefers-reduced-motion: reduce)").matches);
     this.layOut();
   }
@@ -936,7 +966,7 @@ class Viewer {
       const [low, high] = this.get("window").map((x) => short(Number(x.toPrecision(4))));
       value += `; window ${low} to ${high}`;
     }
-    if (this.place.textContent !== place) this.place.textContent = place;
+    if (this.place.textContent !== place) this.place.replaceChildren(...unbroken(place));
     if (this.value.textContent !== value) this.value.textContent = value;
   }
 
@@ -954,7 +984,7 @@ class Viewer {
 
   /** When the crosshair rests: speak, and ask the kernel if there is one and it knows more. */
   rest() {
-    const state = String([this.get("index"), this.get("time"), this.get("window")]);
+    const state = String([this.get("index"), this.get("time"), this.get("window"), this.get("window_moving")]);
     if (state === this.rested) return;
     this.rested = state;
     clearTimeout(this.resting);
@@ -972,12 +1002,13 @@ class Viewer {
 
   /** Tell whether the codes are too few, or too coarse for the window. */
   needsDetail() {
-    const image = this.layers[0];
-    if (this.layers.some(({ step, role }) => step > 1 && role !== "field")) return true;
-    if (image.exact || image.bytes !== 1 || image.table) return false;
-    const [low, high] = this.get("window");
-    const last = image.offset + 255 * image.slope;
-    return (high - low) / image.slope < 64 || low < image.offset - image.slope || high > last + image.slope;
+    return this.layers.some(({ role, step, exact, bytes, table, offset, slope }) => {
+      if (step > 1 && role !== "field") return true;
+      const window = { image: "window", moving: "window_moving" }[role];
+      if (!window || exact || bytes !== 1 || table) return false;
+      const [low, high] = this.get(window);
+      return (high - low) / slope < 64 || low < offset - slope || high > offset + 256 * slope;
+    });
   }
 
   /** Take the kernel's answer: the value in words and, if asked for, each layer's planes in full detail. */
@@ -1098,7 +1129,8 @@ class Viewer {
     canvas.focus({ preventScroll: true });
     const windowing = event.button === 2 || (event.shiftKey && event.button === 0);
     if (event.button !== 0 && !windowing) return;
-    const from = { x: event.clientX, y: event.clientY, window: this.get("window") };
+    const trait = this.windowOf(panel);
+    const from = { x: event.clientX, y: event.clientY, window: this.get(trait) };
     const pick = ({ clientX, clientY }) => {
       const box = canvas.getBoundingClientRect();
       const row = ((clientY - box.top) / box.height) * plane.rows - 0.5;
@@ -1110,7 +1142,7 @@ class Viewer {
       const [low, high] = from.window;
       const width = (high - low) * 2 ** ((clientX - from.x) / 100);
       const centre = (low + high) / 2 - ((clientY - from.y) / 200) * (high - low);
-      if (this.scene.windows.length) this.set({ window: [centre - width / 2, centre + width / 2] });
+      if (this.scene.windows.length) this.set({ [trait]: [centre - width / 2, centre + width / 2] });
     };
     const drag = (moved) => (windowing ? adjust(moved) : this.moveTo(pick(moved)));
     if (!windowing) {
@@ -1139,6 +1171,12 @@ class Viewer {
     const n = Math.min(Math.max(this.get("index")[across] + steps, 0), this.scene.shape[across] - 1);
     this.moveTo(this.get("index").map((x, axis) => (axis === across ? n : x)));
   }
+}
+
+/** Return a text in parts, with each coordinate in an element of its own, in which no line ends. */
+function unbroken(text) {
+  const parts = text.split(/([xyz] = \S+ mm)/);
+  return parts.map((part, n) => (n % 2 ? make("span", {}, part) : part));
 }
 
 /** Return a world coordinate in words, such as "x = -12.0 mm (left)". */

@@ -1,4 +1,4 @@
-"""What the tests in a real browser share: Chromium, JupyterLab, and a folder for what they see."""
+"""What tests in a real browser share: Chromium, pages, a notebook in JupyterLab, a folder for pictures."""
 
 import contextlib
 import os
@@ -9,9 +9,12 @@ import sys
 import time
 import urllib.request
 
+import nbformat
 import pytest
 from playwright.sync_api import sync_playwright
 
+from tests.browser.notebook import Notebook
+from tests.browser.pages import open_html
 from tests.lessonfile import ROOT
 
 CHROMIUM_OPTIONS = [
@@ -74,3 +77,47 @@ def wait_until_it_answers(address, seconds=60):
             return urllib.request.urlopen(address, timeout=5)
         time.sleep(0.2)
     raise TimeoutError(f"{address} does not answer")
+
+
+@pytest.fixture(scope="session")
+def opened(lab, chromium):
+    """Open a notebook; its kernel serves all tests of widgets."""
+    address, folder = lab
+    kernel = {"kernelspec": {"name": "python3", "display_name": "Python 3"}}
+    nbformat.write(nbformat.v4.new_notebook(metadata=kernel), folder / "widgets.ipynb")
+    page = chromium.new_page(viewport={"width": 1400, "height": 1000})
+    page.set_default_timeout(15_000)
+    page.goto(f"{address}/workspaces/widgets/tree/widgets.ipynb?token=learner")
+    page.wait_for_function("() => window.jupyterapp?.shell.currentWidget?.sessionContext?.session?.kernel")
+    page.evaluate("() => jupyterapp.shell.currentWidget.sessionContext.ready")
+    page.failures = []
+    page.on("pageerror", lambda error: page.failures.append(str(error)))
+    yield Notebook(page)
+    page.context.close()
+
+
+@pytest.fixture
+def notebook(opened):
+    """Yield the notebook without a cell or a widget; no error may have reached the page afterwards."""
+    opened.clear()
+    opened.page.failures.clear()
+    yield opened
+    assert opened.page.failures == []
+
+
+@pytest.fixture
+def show(chromium):
+    """Return `open_html`; afterwards its pages are closed, and none of them may have met an error."""
+    pages = []
+
+    def opened(viewers, **options):
+        viewers = viewers if isinstance(viewers, list) else [viewers]
+        page = open_html(chromium, "".join(viewer.to_html() for viewer in viewers), **options)
+        pages.append(page)
+        return page
+
+    yield opened
+    for page in pages:
+        failures = page.failures
+        page.context.close()
+        assert failures == []

@@ -60,5 +60,5 @@ def test_first_minutes(lab, page, shots):
 
     # Saving after a run must leave the lesson as it was, byte for byte.
     page.keyboard.press("Control+s")
-    page.wait_for_timeout(2000)
+    page.wait_for_function("() => !jupyterapp.shell.currentWidget.context.model.dirty")
     assert (folder / LESSON).read_bytes() == (ROOT / "lessons" / LESSON).read_bytes()

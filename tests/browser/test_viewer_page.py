@@ -1,6 +1,5 @@
 """The viewer on a page without a kernel: its pixels, keys, pointers and words."""
 
-import base64
 import re
 from dataclasses import dataclass, field, replace
 from itertools import product
@@ -10,7 +9,7 @@ import numpy as np
 import pytest
 
 from helpers import SliceViewer
-from helpers.viewing.packing import choose_coding, decode, encode
+from helpers.viewing.packing import choose_coding
 from helpers.viewing.slices import (
     CT_WINDOWS,
     auto_window,
@@ -23,9 +22,9 @@ from helpers.viewing.slices import (
 )
 from helpers.viewing.volume import as_overlay, as_volume
 from helpers.viewing.words import place_words, value_words
+from tests.browser.pages import ADDRESS, CONTRASTS, SETTLE, image_of, known, open_html, pixels_of
 from tests.helpers.viewing.phantoms import ORIENTATIONS, bright_voxel, straight, tilted
 
-ADDRESS = "http://course.test/lesson.html"
 RNG = np.random.default_rng(0)
 SHAPE = (5, 4, 3)
 
@@ -64,11 +63,6 @@ SWEEP = """async () => {
     return found;
   };
   return await Promise.all([...document.querySelectorAll(".slicewise-page")].map(sweep));
-}"""
-
-PIXELS = """canvas => {
-  const { data } = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height);
-  return btoa(String.fromCharCode(...data));
 }"""
 
 
@@ -173,44 +167,6 @@ ORIENTED, TYPED = dict(oriented()), dict(typed())
 CASES = ORIENTED | TYPED
 
 
-def open_html(browser, html, *, url=ADDRESS, wait=True, dark=False, **options):
-    """Open HTML in a new context; return the page, with all addresses it asked for as `requested`."""
-    context = browser.new_context(**{"viewport": {"width": 1000, "height": 900}} | options)
-    page = context.new_page()
-    page.requested, page.failures = [], []
-    page.on("request", lambda request: page.requested.append(request.url))
-    page.on("pageerror", lambda error: page.failures.append(str(error)))
-    style = "body { margin: 0; color: #ddd; background: #121212 }" if dark else "body { margin: 0 }"
-    text = (
-        "<!doctype html><html lang=en><meta charset=utf-8><title>A lesson</title>"
-        f"<meta name=viewport content='width=device-width'><style>{style}</style><body>{html}</body></html>"
-    )
-    context.route("**/*", lambda route: route.fulfill(body=text, content_type="text/html"))
-    page.goto(url)
-    if wait:
-        ready = "() => [...document.querySelectorAll('.slicewise-page')].every((place) => "
-        page.wait_for_function(ready + "place.querySelector('.slicewise-readout')?.textContent)")
-    return page
-
-
-@pytest.fixture
-def show(chromium):
-    """Return `open_html`; afterwards its pages are closed, and none of them may have met an error."""
-    pages = []
-
-    def opened(viewers, **options):
-        viewers = viewers if isinstance(viewers, list) else [viewers]
-        page = open_html(chromium, "".join(viewer.to_html() for viewer in viewers), **options)
-        pages.append(page)
-        return page
-
-    yield opened
-    for page in pages:
-        failures = page.failures
-        page.context.close()
-        assert failures == []
-
-
 @pytest.fixture(scope="module")
 def swept(chromium):
     """Return all that the pages of all cases have shown: name → list of planes with their steps."""
@@ -237,21 +193,6 @@ LETTERS = """() => [...document.querySelectorAll(".slicewise-page")].map((root) 
     return [canvas.dataset.plane, Object.fromEntries(letters)];
   })),
 )"""
-
-
-def image_of(text, rows, columns):
-    """Return a canvas's pixels, (rows, columns, 3) uint8; all must be opaque."""
-    pixels = np.frombuffer(base64.b64decode(text), np.uint8).reshape(rows, columns, 4)
-    assert (pixels[..., 3] == 255).all()
-    return pixels[..., :3]
-
-
-def known(volume):
-    """Return a volume as its codes tell it: the same but for floats and very large numbers."""
-    if volume.is_colour:
-        return volume
-    coding = choose_coding(volume.data, fine=True)
-    return volume if coding.exact else replace(volume, data=decode(encode(volume.data, coding), coding))
 
 
 def colours_of(case, plane, index, time, of=lambda volume: volume):
@@ -329,8 +270,6 @@ def test_words_are_those_of_python(swept, name):
 
 # ---- Keys, pointers, sliders: on pages with one viewer ----
 
-SETTLE = "() => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))"
-
 
 class Shown:
     """One viewer on a page."""
@@ -378,8 +317,7 @@ class Shown:
 
     def pixels(self, plane):
         self.page.evaluate(SETTLE)
-        rows, columns = plane_slice(self.volume, plane, 0).shape
-        return image_of(self.canvas(plane).evaluate(PIXELS), rows, columns)
+        return pixels_of(self.canvas(plane))
 
     def expected(self, plane, time=0, **changes):
         case = replace(self.case, options=self.case.options | changes.pop("options", {}))
@@ -470,17 +408,23 @@ def test_each_key_of_the_help_does_what_it_says(shown):
 def test_space_plays_and_pauses(shown):
     viewer = shown(moving_case())
     viewer.canvas("axial").focus()
+    clock = viewer.page.clock
+    clock.install(time=0)
+    clock.pause_at(60_000)  # from now on it runs only when told to
+
+    def time(after):
+        clock.run_for(after)
+        readout = viewer.root.locator(".slicewise-readout").inner_text()
+        return int(re.search(r"time point (\d+)", readout).group(1))
+
     viewer.press(" ")
+    assert [time(after) for after in (150, 100, 100, 100)] == [1, 2, 0, 1]
     button = viewer.root.get_by_role("button", name="pause")
     assert button.get_attribute("aria-pressed") == "true"
-    for time in (1, 2, 0):
-        viewer.root.get_by_text(f"time point {time};").wait_for()
     viewer.press(" ")
-    still = viewer.time
-    viewer.page.wait_for_timeout(350)
-    assert viewer.time == still
+    assert [time(after) for after in (100, 100, 100)] == [1, 1, 1]
     viewer.root.get_by_role("button", name="play").click()
-    viewer.root.get_by_text(f"time point {(still + 1) % 3};").wait_for()
+    assert [time(after) for after in (150, 100)] == [2, 0]
 
 
 @pytest.mark.parametrize("density", [1, 1.5, 2])
@@ -717,41 +661,6 @@ def test_a_narrow_screen_needs_no_sideways_scrolling(shown, shots):
     assert boxes[0]["y"] + boxes[0]["height"] <= boxes[1]["y"]
     assert min(box["width"] for box in boxes) > 100
     viewer.page.screenshot(path=shots / "viewer_page_narrow.png", full_page=True)
-
-
-# WCAG's contrast of every text in the viewer against what lies behind it.
-CONTRASTS = """() => {
-  const paint = document.createElement("canvas").getContext("2d", { willReadFrequently: true });
-  const bytes = (colour) => {
-    paint.clearRect(0, 0, 1, 1);
-    paint.fillStyle = colour;
-    paint.fillRect(0, 0, 1, 1);
-    return [...paint.getImageData(0, 0, 1, 1).data];
-  };
-  const light = (colour) => {
-    const linear = (c) => (c <= 0.04045 ? c / 12.92 : ((c + 0.055) / 1.055) ** 2.4);
-    const [r, g, b] = bytes(colour).map((byte) => linear(byte / 255));
-    return 0.2126 * r + 0.7152 * g + 0.0722 * b;
-  };
-  const behind = (element) => {
-    for (; element; element = element.parentElement) {
-      const colour = getComputedStyle(element).backgroundColor;
-      if (bytes(colour)[3] === 255) return colour;
-    }
-    return "white";
-  };
-  const hasText = (element) =>
-    element.matches("select") ||
-    [...element.childNodes].some((node) => node.nodeType === 3 && node.data.trim());
-  return [...document.querySelectorAll(".slicewise-viewer *")]
-    .filter((element) => !element.closest(".slicewise-spoken, option") && element.checkVisibility())
-    .filter(hasText)
-    .map((element) => {
-      const [a, b] = [light(getComputedStyle(element).color), light(behind(element))];
-      const contrast = (Math.max(a, b) + 0.05) / (Math.min(a, b) + 0.05);
-      return [`${element.tagName} ${element.textContent.slice(0, 30)}`, contrast];
-    });
-}"""
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
