@@ -10,6 +10,7 @@ LIMIT = 35  # between background and hand
 WHOLE_PICTURE = "that is by the CDF of the whole picture; count the hand's pixels only."
 TURN_BOTH = "turned about one axis only: that mirrors; turn about both."
 NO_MATRIX = "`@` is the product of matrices; multiply number by number with `*`."
+BEYOND = "beyond the border everything is false: neither `border_value=1` nor another mode of `np.pad`."
 MEAN_MOVED = "the mean has moved: each voxel keeps its own. Subtract a trend whose mean is zero."
 
 
@@ -132,9 +133,9 @@ def close(answer):
     mask[9:, 15] = True
     mask[:6, :5] = True
 
-    def padded(mask, n, margin, crop=True):
-        closed = ndi.binary_closing(np.pad(mask, margin), iterations=n)
-        return _crop(closed, margin) if crop and margin else closed
+    def padded(mask, n, margin, crop=True, mode="constant", structure=None):
+        closed = ndi.binary_closing(np.pad(mask, margin, mode=mode), structure, iterations=n)
+        return closed[margin:-margin, margin:-margin] if crop and margin else closed
 
     cases = [((mask, n), padded(mask, n, n)) for n in (2, 3)]
     mistakes = [
@@ -153,20 +154,15 @@ def close(answer):
             lambda mask, n: ndi.binary_erosion(
                 ndi.binary_dilation(mask, iterations=n), iterations=n, border_value=1
             ),
-            "`border_value=1` counts beyond the border as object, where there is none: pad with false.",
+            BEYOND,
         ),
         *(
-            (
-                lambda mask, n, mode=mode: _crop(
-                    ndi.binary_closing(np.pad(mask, n, mode=mode), iterations=n), n
-                ),
-                "the margin must be false: `np.pad(mask, n)`, without a mode.",
-            )
+            (lambda mask, n, mode=mode: padded(mask, n, n, mode=mode), BEYOND)
             for mode in ("edge", "reflect", "symmetric")
         ),
         (lambda mask, n: padded(mask, n, n).astype(int), "ones and zeros; leave it as true and false."),
         (
-            lambda mask, n: _crop(ndi.binary_closing(np.pad(mask, n), np.ones((3, 3)), n), n),
+            lambda mask, n: padded(mask, n, n, structure=np.ones((3, 3))),
             "that is closing by a square; the default is the cross.",
         ),
         (lambda mask, n: padded(mask, 1, n), "that is one iteration; pass on `n`."),
@@ -323,10 +319,6 @@ def detrend(answer, run):
     ]  # fmt: skip
     expect(answer, plane - trend, mistakes=mistakes, atol=1e-3 * plane.mean())
     return "each voxel is level, and keeps its mean."
-
-
-def _crop(array, margin):
-    return array[margin:-margin, margin:-margin]
 
 
 def _rms(values):
