@@ -19,7 +19,8 @@ function make(tag, attributes = {}, ...children) {
 
 /** Keep single keys from JupyterLab, where "d d" would delete the cell; Shift+Enter may run it. */
 function keepFromNotebook(event) {
-  const shortcut = event.ctrlKey || event.metaKey || event.altKey || (event.shiftKey && event.key === "Enter");
+  const shortcut =
+    event.ctrlKey || event.metaKey || event.altKey || (event.shiftKey && event.key === "Enter");
   if (!shortcut) event.stopPropagation();
 }
 
@@ -38,9 +39,19 @@ class Explorer {
       this.text,
     ];
     if (this.pictures && !model.get("together"))
-      parts.push(make("p", { class: "slicewise-note" }, "On this page one control moves at a time; in JupyterLab all do."));
+      parts.push(
+        make(
+          "p",
+          { class: "slicewise-note" },
+          "On this page one control moves at a time; in JupyterLab all do.",
+        ),
+      );
     const name = title ? { "aria-label": title } : {};
-    const root = make("div", { class: "slicewise-viewer slicewise-explorer", role: "group", ...name }, ...parts);
+    const root = make(
+      "div",
+      { class: "slicewise-viewer slicewise-explorer", role: "group", ...name },
+      ...parts,
+    );
     root.addEventListener("keydown", keepFromNotebook);
     el.replaceChildren(root);
     this.listeners = ["_picture", "text", "values"].map((name) => [`change:${name}`, () => this.show()]);
@@ -67,7 +78,10 @@ class Explorer {
         : { min: control.low, max: control.high, step: control.step };
       input = make("input", { id, type: "range", ...range });
       const nearest = (value) =>
-        positions.reduce((best, other, n) => (Math.abs(other - value) < Math.abs(positions[best] - value) ? n : best), 0);
+        positions.reduce(
+          (best, other, n) => (Math.abs(other - value) < Math.abs(positions[best] - value) ? n : best),
+          0,
+        );
       read = () => (positions ? positions[input.valueAsNumber] : input.valueAsNumber);
       write = (value) => (input.value = positions ? nearest(value) : value);
     } else if (kind === "list") {
@@ -87,14 +101,21 @@ class Explorer {
       output.value = String(Number(value.toPrecision(6)));
       input.setAttribute("aria-valuetext", output.value);
     };
-    return { name: control.name, start: control.start, show, row: make("div", { class: "slicewise-control" }, label, input, output) };
+    return {
+      name: control.name,
+      start: control.start,
+      show,
+      row: make("div", { class: "slicewise-control" }, label, input, output),
+    };
   }
 
   /** Take a new value. Where pictures of combinations are missing, the other controls go back to their start. */
   turn({ name }, value) {
     let values = { ...this.model.get("values"), [name]: value };
     if (this.pictures && !this.model.get("together"))
-      values = Object.fromEntries(this.controls.map((other) => [other.name, other.name === name ? value : other.start]));
+      values = Object.fromEntries(
+        this.controls.map((other) => [other.name, other.name === name ? value : other.start]),
+      );
     this.model.set("values", values);
     this.model.save_changes();
   }

@@ -70,7 +70,10 @@ function codesOf(layer) {
   if (!unpacked.has(layer)) {
     const stream = new Blob([layer.voxels]).stream().pipeThrough(new DecompressionStream("gzip"));
     const integers = { 1: Uint8Array, 2: Uint16Array, 4: Uint32Array }[layer.bytes];
-    unpacked.set(layer, new Response(stream).arrayBuffer().then((buffer) => new integers(buffer)));
+    unpacked.set(
+      layer,
+      new Response(stream).arrayBuffer().then((buffer) => new integers(buffer)),
+    );
   }
   return unpacked.get(layer);
 }
@@ -79,7 +82,10 @@ function codesOf(layer) {
 function valuesOf(layer) {
   if (layer.bytes === 4) return null;
   if (layer.table) return Float64Array.from(layer.table, (value) => value ?? NaN);
-  const values = Float64Array.from({ length: 256 ** layer.bytes }, (_, code) => layer.offset + layer.slope * code);
+  const values = Float64Array.from(
+    { length: 256 ** layer.bytes },
+    (_, code) => layer.offset + layer.slope * code,
+  );
   if (layer.hasNan) values[0] = NaN;
   return values;
 }
@@ -189,7 +195,8 @@ function paintScaled(pixels, plane, { rows, columns, grey }) {
 
 /** Trace the lines of a grid through its displaced nodes. */
 function drawGrid(context, { rows, columns }, at) {
-  const line = (points) => points.forEach((point, n) => (n ? context.lineTo(...point) : context.moveTo(...point)));
+  const line = (points) =>
+    points.forEach((point, n) => (n ? context.lineTo(...point) : context.moveTo(...point)));
   const numbers = (count) => Array.from({ length: count }, (_, n) => n);
   for (const row of numbers(rows)) line(numbers(columns).map((column) => at(row, column)));
   for (const column of numbers(columns)) line(numbers(rows).map((row) => at(row, column)));
@@ -207,7 +214,11 @@ function drawArrows(context, { rows, columns }, at, from, head) {
       context.moveTo(x0, y0);
       context.lineTo(x1, y1);
       for (const side of [1, -1])
-        context.moveTo(x1, y1), context.lineTo(x1 - size * (x1 - x0 + side * (y1 - y0) * 0.6), y1 - size * (y1 - y0 - side * (x1 - x0) * 0.6));
+        (context.moveTo(x1, y1),
+          context.lineTo(
+            x1 - size * (x1 - x0 + side * (y1 - y0) * 0.6),
+            y1 - size * (y1 - y0 - side * (x1 - x0) * 0.6),
+          ));
     }
 }
 
@@ -305,7 +316,8 @@ function svg(tag, attributes, text = "") {
 
 /** Keep single keys from JupyterLab, where "d d" would delete the cell; Shift+Enter may run it. */
 function keepFromNotebook(event) {
-  const shortcut = event.ctrlKey || event.metaKey || event.altKey || (event.shiftKey && event.key === "Enter");
+  const shortcut =
+    event.ctrlKey || event.metaKey || event.altKey || (event.shiftKey && event.key === "Enter");
   if (!shortcut) event.stopPropagation();
 }
 
@@ -413,13 +425,20 @@ class Viewer {
     const shown = this.compares ? [0, 1] : [0];
     this.rows = shown.map((n) => this.planes.map((plane) => this.buildPanel(plane, n)));
     this.panels = this.rows.flat();
-    this.boxes = this.rows.map((row) => make("div", { class: "slicewise-planes" }, ...row.map(({ figure }) => figure)));
+    this.boxes = this.rows.map((row) =>
+      make("div", { class: "slicewise-planes" }, ...row.map(({ figure }) => figure)),
+    );
     this.scaleBar = make("span", { class: "slicewise-bar" });
     this.scaleText = make("span");
     const foot = make("div", { class: "slicewise-foot" }, make("span", {}, scene.convention ?? ""));
     if (scene.limit) foot.append((this.legend = this.buildColourBar()));
     foot.append(make("span", { class: "slicewise-scale" }, this.scaleText, this.scaleBar));
-    const stage = make("div", { class: "slicewise-stage" }, make("div", { class: "slicewise-rows" }, ...this.boxes), foot);
+    const stage = make(
+      "div",
+      { class: "slicewise-stage" },
+      make("div", { class: "slicewise-rows" }, ...this.boxes),
+      foot,
+    );
     this.place = make("div");
     this.value = make("div");
     this.spoken = make("div", { class: "slicewise-spoken", "aria-live": "polite" });
@@ -459,14 +478,21 @@ class Viewer {
     const across = make("span", { class: "slicewise-line" });
     const down = make("span", { class: "slicewise-line" });
     const zoomed = make("div", { class: "slicewise-zoomed" }, canvas, across, down);
-    const vectors = this.registers ? make("canvas", { class: "slicewise-vectors", "aria-hidden": "true" }) : null;
+    const vectors = this.registers
+      ? make("canvas", { class: "slicewise-vectors", "aria-hidden": "true" })
+      : null;
     if (vectors) zoomed.append(vectors);
     const frame = make("div", { class: "slicewise-frame" }, zoomed);
     const letters = Object.entries(plane.letters ?? {}).map(([side, letter]) =>
       make("span", { class: `slicewise-letter slicewise-${side}`, "aria-hidden": "true" }, letter),
     );
     const caption = make("div", { class: "slicewise-caption" });
-    const figure = make("div", { class: "slicewise-panel" }, caption, make("div", { class: "slicewise-surround" }, frame, ...letters));
+    const figure = make(
+      "div",
+      { class: "slicewise-panel" },
+      caption,
+      make("div", { class: "slicewise-surround" }, frame, ...letters),
+    );
     const context = canvas.getContext("2d");
     const picture = context.createImageData(plane.columns, plane.rows);
     const panel = { plane, n, canvas, context, picture, across, down, zoomed, vectors, caption, figure };
@@ -487,7 +513,12 @@ class Viewer {
 
   /** Build the colours of a map with the values at their ends. */
   buildColourBar() {
-    this.colourBar = make("canvas", { class: "slicewise-colours", width: 256, height: 1, "aria-hidden": "true" });
+    this.colourBar = make("canvas", {
+      class: "slicewise-colours",
+      width: 256,
+      height: 1,
+      "aria-hidden": "true",
+    });
     this.ends = [make("span"), make("span")];
     return make("span", {}, this.ends[0], this.colourBar, this.ends[1]);
   }
@@ -501,7 +532,11 @@ class Viewer {
     if (this.legend.hidden || state === this.colourBarState) return;
     this.colourBarState = state;
     const [centre, reach] = shown === "Jacobian" ? [1, limitJacobian] : [0, limit];
-    const name = { map: "", difference: `fixed − ${this.registers ? "warped" : "moving"}: `, Jacobian: "Jacobian: " }[shown];
+    const name = {
+      map: "",
+      difference: `fixed − ${this.registers ? "warped" : "moving"}: `,
+      Jacobian: "Jacobian: ",
+    }[shown];
     const [low, high] = [centre - reach, centre + reach].map((value) => short(Number(value.toPrecision(3))));
     this.ends[0].textContent = `${name}${low}`;
     this.ends[1].textContent = high;
@@ -526,7 +561,11 @@ class Viewer {
       if (size < 2) return;
       const words = (value) => `${value} of ${size - 1}`;
       const move = (value) => this.moveTo(this.get("index").map((n, other) => (other === axis ? value : n)));
-      add(moves, makeSlider(name, { min: 0, max: size - 1, step: 1 }, words, move), () => this.get("index")[axis]);
+      add(
+        moves,
+        makeSlider(name, { min: 0, max: size - 1, step: 1 }, words, move),
+        () => this.get("index")[axis],
+      );
     });
     if (scene.times > 1) {
       const words = (value) => `${value} of ${scene.times - 1}`;
@@ -540,14 +579,28 @@ class Viewer {
     if (scene.windows.length) this.addWindowControls(looks, add);
     const share = (name, trait) => {
       const percent = (value) => `${Math.round(value * 100)} %`;
-      const slider = makeSlider(name, { min: 0, max: 1, step: 0.05 }, percent, (value) => this.set({ [trait]: value }));
+      const slider = makeSlider(name, { min: 0, max: 1, step: 0.05 }, percent, (value) =>
+        this.set({ [trait]: value }),
+      );
       add(looks, slider, () => this.get(trait));
     };
     if (this.registers) {
-      add(looks, makeList("image", scene.images, (shown) => this.set({ shown })), () => this.get("shown"));
-      add(looks, makeList("drawn over it", scene.drawings, (drawn) => this.set({ drawn })), () => this.get("drawn"));
+      add(
+        looks,
+        makeList("image", scene.images, (shown) => this.set({ shown })),
+        () => this.get("shown"),
+      );
+      add(
+        looks,
+        makeList("drawn over it", scene.drawings, (drawn) => this.set({ drawn })),
+        () => this.get("drawn"),
+      );
     } else if (this.compares) {
-      add(looks, makeList("compare", scene.modes, (mode) => this.set({ mode })), () => this.get("mode"));
+      add(
+        looks,
+        makeList("compare", scene.modes, (mode) => this.set({ mode })),
+        () => this.get("mode"),
+      );
       share("moving share", "mix");
     } else if (scene.layers.length > 1) share("overlay opacity", "opacity");
     if (scene.layers[1]?.role === "map") {
@@ -577,7 +630,8 @@ class Viewer {
     const whose = this.scene.windowsMoving ? "fixed " : "";
     add(column, makeList(`${whose}window`, [...windows.map(([name]) => name), BY_HAND], choose), named);
     this.addEnds(column, add, "window", windows, whose);
-    if (this.scene.windowsMoving) this.addEnds(column, add, "window_moving", this.scene.windowsMoving, "moving ");
+    if (this.scene.windowsMoving)
+      this.addEnds(column, add, "window_moving", this.scene.windowsMoving, "moving ");
     const colours = makeList("colour map", Object.keys(this.get("_cmaps")), (cmap) => this.set({ cmap }));
     add(column, colours, () => this.get("cmap"));
   }
@@ -586,7 +640,7 @@ class Viewer {
   addEnds(column, add, trait, windows, whose) {
     const min = Math.min(...windows.map((window) => window[1]));
     const max = Math.max(...windows.map((window) => window[2]));
-    const step = (max / 500 - min / 500) || Number.MIN_VALUE;
+    const step = max / 500 - min / 500 || Number.MIN_VALUE;
     const words = (value) => short(Number(value.toPrecision(4)));
     const setEnd = (end) => (value) => {
       const window = [...this.get(trait)];
@@ -601,7 +655,11 @@ class Viewer {
   }
 
   buildHelp() {
-    const rows = [...HELP, ...(this.compares ? COMPARE_HELP : []), ...(this.registers ? REGISTRATION_HELP : [])].map(([keys, words]) => make("tr", {}, make("th", { scope: "row" }, keys), make("td", {}, words)));
+    const rows = [
+      ...HELP,
+      ...(this.compares ? COMPARE_HELP : []),
+      ...(this.registers ? REGISTRATION_HELP : []),
+    ].map(([keys, words]) => make("tr", {}, make("th", { scope: "row" }, keys), make("td", {}, words)));
     return make(
       "details",
       { class: "slicewise-help" },
@@ -697,7 +755,9 @@ class Viewer {
       if (!layer.values) return;
       const look = ["window", "window_moving", "cmap", "threshold"].map((name) => this.get(name)).join(" ");
       keep(n, look, layer);
-      this.answer?.details[n]?.forEach((detail, m) => keep(`${n} ${m}`, `${this.answer.number} ${look}`, detail));
+      this.answer?.details[n]?.forEach((detail, m) =>
+        keep(`${n} ${m}`, `${this.answer.number} ${look}`, detail),
+      );
     });
   }
 
@@ -706,7 +766,8 @@ class Viewer {
     const { scene } = this;
     const { limit, background, labelColours, mapColours } = scene;
     if (role === "labels") return labelLut(values, coloursOf(labelColours));
-    if (role === "jacobian") return jacobianLut(values, scene.limitJacobian, coloursOf(mapColours), background);
+    if (role === "jacobian")
+      return jacobianLut(values, scene.limitJacobian, coloursOf(mapColours), background);
     if (role === "map") return mapLut(values, limit, this.get("threshold"), coloursOf(mapColours));
     const window = this.get(role === "image" ? "window" : "window_moving");
     return imageLut(values, window, coloursOf(this.get("_cmaps")[this.get("cmap")]), background);
@@ -738,7 +799,8 @@ class Viewer {
     const moving = new Uint32Array(pixels.length);
     this.drawImage(1, plane, moving);
     const size = Math.max(1, Math.ceil(Math.max(plane.rows, plane.columns) / TILES));
-    const tile = (pixel) => Math.floor(pixel / plane.columns / size) + Math.floor((pixel % plane.columns) / size);
+    const tile = (pixel) =>
+      Math.floor(pixel / plane.columns / size) + Math.floor((pixel % plane.columns) / size);
     const chosen = {
       blend: (pixel) => mixed(pixels[pixel], moving[pixel], this.get("mix")),
       checkerboard: (pixel) => (tile(pixel) % 2 ? moving : pixels)[pixel],
@@ -810,16 +872,26 @@ class Viewer {
     context.strokeStyle = FIELD_COLOUR;
     context.beginPath();
     if (drawn === "grid") drawGrid(context, field, at);
-    else drawArrows(context, field, at, (row, column) => [field.x[column] * width, field.y[row] * height], 4 * fine);
+    else
+      drawArrows(
+        context,
+        field,
+        at,
+        (row, column) => [field.x[column] * width, field.y[row] * height],
+        4 * fine,
+      );
     context.stroke();
   }
 
   /** Return the displaced nodes of a plane, from the field that came with the result. */
   field(plane, drawn) {
-    const components = [plane.along, plane.up].map((axis) => this.scene.names.indexOf(`displacement ${"ijk"[axis]}`));
+    const components = [plane.along, plane.up].map((axis) =>
+      this.scene.names.indexOf(`displacement ${"ijk"[axis]}`),
+    );
     if (drawn === "update × 10" || components.includes(-1)) return null;
     const spacing = Math.max(1, Math.ceil(Math.max(plane.rows, plane.columns) / GRID_LINES));
-    const places = (count) => Array.from({ length: Math.floor((count - 1) / spacing) + 1 }, (_, n) => n * spacing);
+    const places = (count) =>
+      Array.from({ length: Math.floor((count - 1) / spacing) + 1 }, (_, n) => n * spacing);
     const [rows, columns] = [places(plane.rows), places(plane.columns)];
     const index = this.get("index");
     const signs = [plane.flipAlong ? -1 : 1, plane.flipUp ? -1 : 1];
@@ -873,16 +945,29 @@ class Viewer {
       const points = steps.map((n) => `${x(n).toFixed(1)},${y(logs[n]).toFixed(1)}`).join(" ");
       parts.push(svg("polyline", { points }));
       parts.push(svg("text", { x: x(steps[0]), y: top - 6 }, `level ${number + 1}`));
-      if (steps[0]) parts.push(svg("line", { x1: x(steps[0]), x2: x(steps[0]), y1: top, y2: height - bottom }));
+      if (steps[0])
+        parts.push(svg("line", { x1: x(steps[0]), x2: x(steps[0]), y1: top, y2: height - bottom }));
     }
-    for (const [log, place] of [[high, top + 4], [low, height - bottom]])
+    for (const [log, place] of [
+      [high, top + 4],
+      [low, height - bottom],
+    ])
       parts.push(svg("text", { x: left - 6, y: place, "text-anchor": "end" }, (10 ** log).toPrecision(2)));
     parts.push(svg("text", { x: left, y: height - 4 }, "iterations"));
-    parts.push(svg("text", { x: width - right, y: height - 4, "text-anchor": "end" }, String(history.length - levels.length)));
+    parts.push(
+      svg(
+        "text",
+        { x: width - right, y: height - 4, "text-anchor": "end" },
+        String(history.length - levels.length),
+      ),
+    );
     parts.push(svg("text", { x: 4, y: 12 }, "mean squared difference"));
     this.curve.replaceChildren(...parts);
     const [first, last] = [history[0], history[history.length - 1]].map(([, , msd]) => msd.toPrecision(2));
-    this.curve.setAttribute("aria-label", `Mean squared difference: from ${first} to ${last} in ${history.length} steps on ${levels.length} levels.`);
+    this.curve.setAttribute(
+      "aria-label",
+      `Mean squared difference: from ${first} to ${last} in ${history.length} steps on ${levels.length} levels.`,
+    );
   }
 
   /** Show what belongs to the mode of a comparison. */
@@ -917,7 +1002,11 @@ class Viewer {
     const detail = answer?.details[n]?.[m];
     if (!detail || answer.time !== time || answer.index[plane.across] !== index[plane.across]) {
       const layer = this.layers[n];
-      return { cut: plane.cut(layer, layer.codes, index, time), lut: this.luts[n]?.lut, values: layer.values };
+      return {
+        cut: plane.cut(layer, layer.codes, index, time),
+        lut: this.luts[n]?.lut,
+        values: layer.values,
+      };
     }
     const rows = Int32Array.from({ length: plane.rows }, (_, row) => row * plane.columns);
     const columns = Int32Array.from({ length: plane.columns }, (_, column) => column);
@@ -954,12 +1043,17 @@ class Viewer {
     const index = this.get("index");
     const time = this.get("time");
     const mm = this.get("cursor_mm");
-    let place = scene.picture ? `row ${index[0]}, column ${index[1]}` : `voxel (i, j, k) = (${index.join(", ")})`;
+    let place = scene.picture
+      ? `row ${index[0]}, column ${index[1]}`
+      : `voxel (i, j, k) = (${index.join(", ")})`;
     if (scene.world) place += ` at ${[..."xyz"].map((axis, n) => coordinate(axis, mm[n])).join(", ")}`;
-    else if (scene.unit === "mm") place += ` at ${mm.map((x) => (round(x * 10) / 10).toFixed(1)).join(", ")} mm from the first voxel`;
+    else if (scene.unit === "mm")
+      place += ` at ${mm.map((x) => (round(x * 10) / 10).toFixed(1)).join(", ")} mm from the first voxel`;
     if (scene.tilt > 0.5) place += ` (slices follow the voxel grid, tilted by ${Math.round(scene.tilt)}°)`;
-    const known = this.answer && String([...this.answer.index, this.answer.time]) === String([...index, time]);
-    const values = () => this.layers.map((layer, n) => this.valueText(layer, index, time, scene.names[n])).join("; ");
+    const known =
+      this.answer && String([...this.answer.index, this.answer.time]) === String([...index, time]);
+    const values = () =>
+      this.layers.map((layer, n) => this.valueText(layer, index, time, scene.names[n])).join("; ");
     let value = known ? this.answer.text : values();
     if (scene.times > 1) value += `; time point ${time}`;
     if (scene.windows.length) {
@@ -974,7 +1068,10 @@ class Viewer {
   valueText(layer, index, time, name) {
     const code = codeAt(layer, layer.codes, index, time);
     if (layer.bytes === 4)
-      return `${name} ${[..."RGBA"].slice(0, this.scene.channels).map((letter, n) => `${letter} ${(code >>> (8 * n)) & 255}`).join(", ")}`;
+      return `${name} ${[..."RGBA"]
+        .slice(0, this.scene.channels)
+        .map((letter, n) => `${letter} ${(code >>> (8 * n)) & 255}`)
+        .join(", ")}`;
     const value = layer.values[code];
     if (layer.exact || Number.isNaN(value)) return `${name} ${short(value)}`.replace("NaN", "nan");
     return `${name} ≈ ${Number(value.toPrecision(3))}`;
@@ -984,7 +1081,12 @@ class Viewer {
 
   /** When the crosshair rests: speak, and ask the kernel if there is one and it knows more. */
   rest() {
-    const state = String([this.get("index"), this.get("time"), this.get("window"), this.get("window_moving")]);
+    const state = String([
+      this.get("index"),
+      this.get("time"),
+      this.get("window"),
+      this.get("window_moving"),
+    ]);
     if (state === this.rested) return;
     this.rested = state;
     clearTimeout(this.resting);
@@ -1018,17 +1120,22 @@ class Viewer {
     const details = [];
     const roles = this.layers.map(({ role }) => role);
     for (const planes of message.details)
-      details.push(await Promise.all(planes.map(async (layer) => {
-        const codes = await codesOf({ ...layer, voxels: buffers[layer.buffer] });
-        return { ...layer, role: roles[details.length], codes, values: valuesOf(layer) };
-      })));
+      details.push(
+        await Promise.all(
+          planes.map(async (layer) => {
+            const codes = await codesOf({ ...layer, voxels: buffers[layer.buffer] });
+            return { ...layer, role: roles[details.length], codes, values: valuesOf(layer) };
+          }),
+        ),
+      );
     if (number !== this.heard || !this.layers) return; // closed, or a later answer has come
     this.answer = { ...message, details, number };
     this.schedule();
   }
 
   speak() {
-    if (this.root.contains(document.activeElement)) this.spoken.textContent = `${this.place.textContent}; ${this.value.textContent}`;
+    if (this.root.contains(document.activeElement))
+      this.spoken.textContent = `${this.place.textContent}; ${this.value.textContent}`;
   }
 
   // -- Moving --
@@ -1053,7 +1160,8 @@ class Viewer {
     const index = vox.map((x, axis) => Math.min(Math.max(Math.floor(x + 0.5), 0), shape[axis] - 1));
     this.moving = true;
     if (name !== "index") this.model.set("index", index);
-    if (name !== "cursor_vox" && (name !== "index" || String(this.nearest()) !== String(now))) this.model.set("cursor_vox", vox);
+    if (name !== "cursor_vox" && (name !== "index" || String(this.nearest()) !== String(now)))
+      this.model.set("cursor_vox", vox);
     if (name !== "cursor_mm") this.model.set("cursor_mm", apply(affine, this.get("cursor_vox")));
     this.moving = false;
     this.schedule();
@@ -1061,7 +1169,9 @@ class Viewer {
 
   /** Return the voxel that holds the cursor. */
   nearest() {
-    return this.get("cursor_vox").map((x, axis) => Math.min(Math.max(Math.floor(x + 0.5), 0), this.scene.shape[axis] - 1));
+    return this.get("cursor_vox").map((x, axis) =>
+      Math.min(Math.max(Math.floor(x + 0.5), 0), this.scene.shape[axis] - 1),
+    );
   }
 
   onKey(event, { plane }) {
@@ -1073,7 +1183,11 @@ class Viewer {
     if (ARROWS[event.key]) {
       const [row, column] = plane.pixelOf(index);
       const [down, right] = ARROWS[event.key];
-      this.moveTo(plane.voxelAt([row + far * down, column + far * right], index).map((x, axis) => Math.min(Math.max(x, 0), this.scene.shape[axis] - 1)));
+      this.moveTo(
+        plane
+          .voxelAt([row + far * down, column + far * right], index)
+          .map((x, axis) => Math.min(Math.max(x, 0), this.scene.shape[axis] - 1)),
+      );
     } else if (event.key === "PageUp") turn(Math.min(index[plane.across] + far, last));
     else if (event.key === "PageDown") turn(Math.max(index[plane.across] - far, 0));
     else if (event.key === "Home") turn(0);
@@ -1085,7 +1199,8 @@ class Viewer {
     else if (event.key === " " && this.get("mode") === "flicker") this.flicker(!this.flickering);
     else if (event.key === " ") this.play(!this.playing);
     else if (event.key === "Enter") this.set({ clicked: index });
-    else if (this.registers && REGISTRATION_KEYS[event.key.toLowerCase()]) this.set(REGISTRATION_KEYS[event.key.toLowerCase()]);
+    else if (this.registers && REGISTRATION_KEYS[event.key.toLowerCase()])
+      this.set(REGISTRATION_KEYS[event.key.toLowerCase()]);
     else if ((event.key === "m" || event.key === "M") && this.compares) this.nextMode();
     else if (event.key === "c" || event.key === "C") this.toggle("crosshair");
     else if (event.key === "o" || event.key === "O") this.toggle("overlay");
@@ -1151,7 +1266,8 @@ class Viewer {
     }
     canvas.setPointerCapture(event.pointerId);
     const end = () => {
-      for (const name of ["pointermove", "pointerup", "pointercancel"]) canvas.removeEventListener(name, name === "pointermove" ? drag : end);
+      for (const name of ["pointermove", "pointerup", "pointercancel"])
+        canvas.removeEventListener(name, name === "pointermove" ? drag : end);
     };
     canvas.addEventListener("pointermove", drag);
     canvas.addEventListener("pointerup", end);
@@ -1160,7 +1276,10 @@ class Viewer {
 
   /** Turn the slices of the plane that has the focus. Without the focus the wheel scrolls the page. */
   onWheel(event) {
-    const panel = this.panels.find(({ canvas }) => canvas === document.activeElement && canvas.parentElement.parentElement.contains(event.target));
+    const panel = this.panels.find(
+      ({ canvas }) =>
+        canvas === document.activeElement && canvas.parentElement.parentElement.contains(event.target),
+    );
     if (!panel || event.ctrlKey) return;
     event.preventDefault();
     this.turned = (this.turned ?? 0) - event.deltaY * (event.deltaMode ? 40 : 1);

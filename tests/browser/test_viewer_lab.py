@@ -53,6 +53,44 @@ def test_keys_and_clicks_reach_the_next_cell(notebook, shots):
     notebook.viewer.screenshot(path=shots / "viewer_lab.png")
 
 
+def test_mouse_wheel_and_touch_reach_the_kernel(notebook):
+    volume, make = image()
+    notebook.run(make)
+    notebook.wait()
+    window = notebook.value("viewer.window")
+    mouse, point = notebook.page.mouse, lambda *index: notebook.point(volume, "axial", index)
+    mouse.move(*point(2, 3, 7))
+    mouse.down()
+    mouse.move(*point(8, 3, 10), steps=4)
+    mouse.up()
+    assert notebook.shows(volume, (8, 7, 10), 0, window)  # PSL: axial planes lie across j
+    mouse.wheel(0, -120)
+    assert notebook.becomes("viewer.clicked, viewer.index", ((2, 7, 7), (8, 10, 10)))
+    assert notebook.shows(volume, (8, 10, 10), 0, window)
+
+    x, y = point(8, 10, 10)
+    mouse.move(x, y)
+    mouse.down(button="right")
+    mouse.move(x + 60, y, steps=4)
+    mouse.up(button="right")
+    assert notebook.wait_for(lambda: np.ptp(notebook.value("viewer.window")) > 1.3 * np.ptp(window))
+    assert notebook.page.locator(".lm-Menu:visible").count() == 0  # no menu of JupyterLab's
+
+    notebook.canvas("axial").scroll_into_view_if_needed()
+    devtools = notebook.page.context.new_cdp_session(notebook.page)
+    devtools.send("Emulation.setTouchEmulationEnabled", {"enabled": True})
+    # The first tap takes the focus; only then a finger's way is the crosshair's, not the page's.
+    for way in (((4, 10, 4),), ((5, 10, 5), (6, 10, 6), (9, 10, 12))):
+        for n, index in enumerate(way):
+            x, y = point(*index)
+            kind = "touchMove" if n else "touchStart"
+            devtools.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": [{"x": x, "y": y}]})
+        devtools.send("Input.dispatchTouchEvent", {"type": "touchEnd", "touchPoints": []})
+    devtools.send("Emulation.setTouchEmulationEnabled", {"enabled": False})
+    assert notebook.becomes("viewer.clicked, viewer.index", ((5, 10, 5), (9, 10, 12)))
+    assert notebook.shows(volume, (9, 10, 12), 0, notebook.value("viewer.window"))
+
+
 def test_python_moves_the_browser(notebook):
     volume, make = image()
     notebook.run(make)
