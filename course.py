@@ -238,6 +238,7 @@ def build(extras, lock):
         progress = Progress("making .venv")
         run_logged([base, "-m", "venv", str(VENV)], progress, lock)
         pip_install(extras, progress, lock)
+        compile_ahead()
         write_stamp(new_stamp(extras))
     except BaseException:
         for left in VENV.iterdir():
@@ -262,8 +263,15 @@ def update(extras, lock):
         if progress.phase != INSTALLING:
             STAMP.write_bytes(stamp)
         raise
+    compile_ahead()
     write_stamp(new_stamp(extras))
     progress.close()
+
+
+def compile_ahead():
+    """Compile the registration now, as a learner would wait for it later; it does without if that fails."""
+    words = [str(PYTHON), "-m", "helpers.registration.fast"]
+    subprocess.call(words, cwd=str(REPO), env=child_environment(), **QUIET)
 
 
 def pip_install(extras, progress, lock):

@@ -6,7 +6,7 @@ it. Loops run along the last axis, which is contiguous, and are shaped so that t
 Threads are Python's own: the kernels release the interpreter's lock and each works on its share of the rows.
 That compiles in a quarter of the time of numba's parallel loops, and several registrations may run at once.
 No sum crosses rows before all rows are there, so that results do not depend on the number of threads, which
-is numba's (the variable NUMBA_NUM_THREADS, by default all cores).
+is numba's (the variable NUMBA_NUM_THREADS, by default all cores). `compile_all` compiles ahead.
 """
 
 import os
@@ -23,6 +23,7 @@ from helpers.registration.operators import cell_starts, gaussian
 __all__ = ["compose", "forces", "jacobian", "resample", "resample_image", "smooth", "warp"]
 
 SMALLEST_FOR_THREADS = 2**18  # voxels; below, handing out the work takes longer than the work
+AHEAD = 6  # planes by which `warp` reads the image before it looks it up
 BLOCK = 1024  # floats of a row that are worked on at once, so that they stay in the cache
 
 # Not "fast": it would let the compiler assume that there are no NaNs, which are our field of view.
@@ -131,6 +132,22 @@ def jacobian(displacement):
     return determinant.reshape(displacement.shape[1:])
 
 
+def compile_all():
+    """Compile all kernels and keep the machine code on disk; ``python -m helpers.registration.fast`` does it.
+
+    Else the first registration takes some seconds longer.
+    """
+    for shape in ((4, 5), (4, 5, 6)):
+        image, field = np.zeros(shape, np.float32), np.zeros((len(shape), *shape), np.float32)
+        warp(image, field)
+        forces(image, image, shape)
+        smooth(field, [1.0] * len(shape))
+        compose(field, field)
+        resample(field, shape)
+        resample_image(image, shape)
+        jacobian(field)
+
+
 def _share(kernel, rows, size, *arguments):
     """Run ``kernel(*arguments, start, stop)`` over all rows, on several threads if there is enough to do."""
     threads = numba.config.NUMBA_NUM_THREADS if size >= SMALLEST_FOR_THREADS else 1
@@ -169,28 +186,30 @@ def _tables(old, new):
 
 @_compiled
 def _line(volume, i, part_i, j, part_j, line):
-    """Write to ``line`` the row of a volume that lies between the rows at (i, j) and the next ones."""
+    """Write to the start of ``line`` the row of a volume between the rows at (i, j) and the next ones."""
     i2, j2 = min(i + 1, volume.shape[0] - 1), min(j + 1, volume.shape[1] - 1)
     w00, w01 = (1 - part_i) * (1 - part_j), (1 - part_i) * part_j
     w10, w11 = part_i * (1 - part_j), part_i * part_j
     r00, r01, r10, r11 = volume[i, j], volume[i, j2], volume[i2, j], volume[i2, j2]
-    for k in range(len(line)):
+    for k in range(len(r00)):
         line[k] = w00 * r00[k] + w01 * r01[k] + w10 * r10[k] + w11 * r11[k]
 
 
 @_compiled
 def _spread(line, below, part, scale, out):
-    """Write to ``out`` what a row shows at the places of a finer or coarser one."""
-    last = len(line) - 1
+    """Write to ``out`` what a row shows at the places of a finer or coarser one.
+
+    ``line`` is one longer than the row, as a row of one node, too, is read with its neighbour.
+    """
     for k in range(len(out)):
-        at = below[k]
-        low, high = line[at], line[min(at + 1, last)]
+        at = np.uintp(below[k])
+        low, high = line[at], line[at + np.uintp(1)]
         out[k] = scale * (low + part[k] * (high - low))
 
 
 @_compiled
 def _resample(field, below0, part0, below1, part1, below2, part2, scale, out, start, stop):
-    line = np.empty(field.shape[3], np.float32)
+    line = np.zeros(field.shape[3] + 1, np.float32)
     for row in range(start, stop):
         i, j = row // out.shape[2], row % out.shape[2]
         for c in range(field.shape[0]):
@@ -201,14 +220,17 @@ def _resample(field, below0, part0, below1, part1, below2, part2, scale, out, st
 @_compiled
 def _warp(image, field, below0, part0, below1, part1, below2, part2, scale, out, start, stop):
     ndim, (_, n1, n2) = len(field), image.shape
-    line = np.empty(field.shape[3], np.float32)
+    line = np.zeros(field.shape[3] + 1, np.float32)
     # The lattice's rows before and after the image's row, on the image's plane and at its columns.
     before, after = np.empty((ndim, n2), np.float32), np.empty((ndim, n2), np.float32)
     u = np.zeros((3, n2), np.float32)
     at, part, voxels = np.empty(n2, np.uint32), np.empty((3, n2), np.float32), image.reshape(-1)
     plane, first = -1, -1
+    touched = np.float32(0)
     for row in range(start, stop):
         i, j = row // n1, row % n1
+        ahead = (row + AHEAD * n1) * n2
+        touched += _touch(voxels[ahead : ahead + n2])
         if plane != i or first != below1[j]:
             one_on = plane == i and first == below1[j] - 1
             plane, first = i, below1[j]
@@ -225,6 +247,16 @@ def _warp(image, field, below0, part0, below1, part1, below2, part2, scale, out,
             _mix(before[c], after[c], part1[j], u[c + 3 - ndim])
         _place(u, i, j, image.shape, np.float32(0.5), at, part)
         _look_up(voxels, at, part, image.shape, out[i, j])
+    return touched  # or the compiler would leave the touching out
+
+
+@_compiled
+def _touch(row):
+    """Read a row in its order, so that memory has sent it when it is looked up here and there."""
+    total = np.float32(0)
+    for k in range(len(row)):
+        total += row[k]
+    return total
 
 
 @_compiled
@@ -479,3 +511,9 @@ def _jacobian(field, out, start, stop):
                 yx, zx = h0 * (y[i2, j, k] - y[i1, j, k]), h0 * (z[i2, j, k] - z[i1, j, k])
                 determinant = xx * determinant - xy * (yx * zz - yz * zx) + xz * (yx * zy - yy * zx)
             out[i, j, k] = determinant
+
+
+if __name__ == "__main__":
+    from helpers.registration import fast  # as the others import it, for the cache goes by that name
+
+    fast.compile_all()

@@ -11,11 +11,24 @@ from scipy import ndimage as ndi
 from textures import error, linear, pair, rotation, shift, texture
 
 from data_fetchers import fetch_warped_brain
-from helpers.registration import compose, demons, dice, fast, identity, jacobian, mse, resample, warp
+from helpers.registration import (
+    compose,
+    demons,
+    dice,
+    fast,
+    identity,
+    jacobian,
+    mse,
+    operators,
+    warp,
+)
 
 SHAPES = [(72, 81), (37, 40, 45)]
 UPDATES = ["compositional", "additive", "diffeomorphic"]
-CLASSIC = {"evidence": "pointwise", "lattice": 1, "momentum": 0, "update": "additive", "sigma_fluid": 1}
+CLASSIC = {
+    "evidence": "pointwise", "lattice": 1, "momentum": 0, "update": "additive", "sigma_image": 0,
+    "sigma_fluid": 1, "sigma_elastic": 1,
+}  # fmt: skip
 
 
 def smooth_warp(shape, size=2.0):
@@ -56,7 +69,7 @@ def test_equal_images_stay_where_they_are(shape, update):
 @pytest.mark.parametrize("by", [[3, -2, 1], [0.4, 0.25, -0.3], [-2.7, 1.2, 0]])
 def test_whole_and_part_voxel_shifts_are_recovered(shape, by):
     truth = shift(shape, by[: len(shape)])
-    assert error(demons(*pair(shape, truth)).displacement, truth, margin=8) < 0.15
+    assert error(demons(*pair(shape, truth)).displacement, truth, margin=8) < 0.2
 
 
 @pytest.mark.parametrize("shape", SHAPES)
@@ -119,8 +132,9 @@ def test_the_msd_never_rises_over_an_accepted_step(brain):
 def test_a_level_hands_on_its_best_state_not_its_last():
     fixed, moving = (texture(np.indices((60, 60)), seed) for seed in (1, 2))
     result = demons(
-        fixed, moving, levels=1, momentum=0.95, sigma_fluid=2, tolerance=0, iterations=60, lattice=1
-    )
+        fixed, moving, levels=1, momentum=0.98, alpha=0.25, sigma_image=0, sigma_fluid=2, tolerance=0,
+        iterations=60, lattice=1,
+    )  # fmt: skip
     assert not result.history["accepted"][-1]
     scored = [((image - image.mean()) / image.std()) for image in (fixed, moving)]
     seen = warp(scored[1], result.displacement)
@@ -196,7 +210,7 @@ def test_turned_and_mirrored_images_give_the_turned_and_mirrored_answer(operator
     turned = demons(fixed.transpose(axes), moving.transpose(axes), levels=2, operators=operators).displacement
     np.testing.assert_allclose(turned, straight[list(axes)].transpose(0, *(a + 1 for a in axes)), atol=0.01)
     mirrored = demons(fixed[::-1], moving[::-1], levels=2, operators=operators).displacement
-    np.testing.assert_allclose(mirrored, np.reshape([-1, 1, 1], (3, 1, 1, 1)) * straight[:, ::-1], atol=0.03)
+    np.testing.assert_allclose(mirrored, np.reshape([-1, 1, 1], (3, 1, 1, 1)) * straight[:, ::-1], atol=0.05)
 
 
 def test_gain_offset_and_unit_of_an_image_do_not_matter(brain):
@@ -292,12 +306,11 @@ def test_the_callback_sees_each_iteration():
         seen.append((state.level, state.iteration, state.msd, state.fixed.shape))
         if state.iteration:
             assert np.abs(state.update).max() > 0
-        again = warp(moving[state.level], state.displacement)
+        again = warp(moving, state.displacement)
         np.testing.assert_allclose(state.warped, again, atol=2e-3)
 
-    scored = [((image - image.mean()) / image.std()).astype(np.float32) for image in images]
-    coarse = resample(np.stack([ndi.gaussian_filter(scored[1], 1, truncate=3)] * 2), (23, 25))[0] * 2
-    moving = {0: coarse / (45 / 23) / (23 / 45) / 2 * (45 / 23), 1: scored[1]}
+    scored = ((images[1] - images[1].mean()) / images[1].std()).astype(np.float32)
+    moving = operators.smooth(scored[None], (0.5, 0.5))[0]
     watched = demons(*images, levels=2, callback=lambda s: watch(s) if s.level == 1 else None)
     assert seen == [
         (row["level"], row["iteration"], row["msd"], shape) for row in watched.history if row["level"] == 1
@@ -314,6 +327,20 @@ def test_the_callback_may_end_the_run(stop_at):
     assert tuple(result.history[-1])[:2] == stop_at
     assert result.displacement.shape == (2, 45, 50)
     assert np.abs(result.displacement).max() > 0.5
+
+
+def test_by_default_the_widths_follow_the_size_of_the_image():
+    images = pair((64, 64), smooth_warp((64, 64)))
+    usual = demons(*images).displacement
+    same = demons(*images, sigma_image=0.5, sigma_fluid=4, sigma_elastic=4 / 7).displacement
+    np.testing.assert_array_equal(usual, same)
+    assert np.abs(usual - demons(*images, sigma_image=0).displacement).max() > 0.01
+
+
+def test_the_result_is_not_blurred():
+    image = texture(np.indices((40, 44)))
+    result = demons(image, image, sigma_image=2)
+    np.testing.assert_allclose(result.warped, image, atol=1e-3)
 
 
 def test_no_iterations_are_no_motion():
@@ -347,6 +374,7 @@ IMAGE = texture(np.indices((32, 40)))
         ({"spacing": (1, 1, 3)}, "give 2 positive voxel sizes in mm"),
         ({"spacing": (1, 0)}, "give 2 positive voxel sizes in mm"),
         ({"spacing": 2.0}, "give 2 positive voxel sizes in mm"),
+        ({"sigma_image": -1}, "sigma_image=-1 must be a number, 0 or more"),
         ({"sigma_fluid": -1}, "sigma_fluid=-1 must be a number, 0 or more"),
         ({"sigma_elastic": float("nan")}, "sigma_elastic=nan must be a number"),
         ({"alpha": -0.1}, "alpha=-0.1 must be a number, 0 or more"),

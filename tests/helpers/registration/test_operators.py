@@ -1,3 +1,6 @@
+import subprocess
+import sys
+
 import numba
 import numpy as np
 import pytest
@@ -124,3 +127,20 @@ def test_a_folder_that_cannot_be_written_to_costs_the_cache_only(monkeypatch):
 
     monkeypatch.setattr(numba, "njit", njit)
     assert fast._compiled(lambda x: x + 1)(1) == 2
+
+
+def test_compiling_ahead_leaves_nothing_to_compile():
+    code = """
+import numpy as np
+from helpers.registration import demons, fast
+fast.compile_all()
+kernels = {name: f for name, f in vars(fast).items() if hasattr(f, "signatures")}
+ahead = {name: len(f.signatures) for name, f in kernels.items()}
+for shape in ((12, 13), (12, 13, 14)):
+    images = np.random.default_rng(0).standard_normal((2, *shape))
+    for options in ({}, {"update": "diffeomorphic"}, {"forces": "fixed", "lattice": 1}):
+        demons(*images, levels=2, iterations=2, **options)
+print(sum(ahead.values()) > 0, ahead == {name: len(f.signatures) for name, f in kernels.items()})
+"""
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert run.stdout.split() == ["True", "True"]
