@@ -271,7 +271,8 @@ def update(extras, lock):
 def compile_ahead():
     """Compile the registration now, as a learner would wait for it later; it does without if that fails."""
     words = [str(PYTHON), "-m", "helpers.registration.fast"]
-    subprocess.call(words, cwd=str(REPO), env=child_environment(), **QUIET)
+    with contextlib.suppress(OSError):
+        subprocess.call(words, cwd=str(REPO), env=child_environment(), **QUIET)
 
 
 def pip_install(extras, progress, lock):

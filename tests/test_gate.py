@@ -47,7 +47,8 @@ def run_lesson(folder, cells):
     (folder / "lessons").mkdir()
     shutil.copy(ROOT / "conftest.py", folder)
     shutil.copy(ROOT / "pyproject.toml", folder)
-    shutil.copy(ROOT / "tests" / "lessonfile.py", folder / "tests")
+    for name in ("__init__.py", "lessonfile.py"):
+        shutil.copy(ROOT / "tests" / name, folder / "tests")
     text = HEADER + "".join(f"\n```{{code-cell}} ipython3\n{cell}\n```\n" for cell in cells)
     (folder / "lessons" / "01_trial.md").write_text(text, encoding="utf-8")
     return run_pytest(folder)
