@@ -1148,7 +1148,7 @@ class Viewer {
     this.moving = true;
     this.set({ index, cursor_vox: cursor, cursor_mm: apply(affine, cursor), ...more });
     this.moving = false;
-    this.schedule();
+    this.draw(); // at once: the next frame then has only to be painted
   }
 
   /** Bring the three names of the place in line when one was set from elsewhere. */
