@@ -60,10 +60,45 @@ def compare(
     )
 
 
-class Comparison(VolumeWidget):
-    """What `compare` returns; see there."""
+class PairWidget(VolumeWidget):
+    """A fixed and a moving image on one grid, each with a window of its own.
+
+    Parameters
+    ----------
+    fixed, moving : Volume
+    window : tuple of 2 floats or None
+        Of both; None for robust percentiles of each.
+    extra : dict
+        More for the browser's scene.
+    **options
+        As of `VolumeWidget`.
+    """
 
     window_moving = TraitType(()).tag(**AS_LIST)
+
+    def __init__(self, fixed, moving, *, window, extra, **options):
+        windows = windows_of(moving)
+        super().__init__(
+            [("image", "fixed", fixed), ("moving", "moving", moving)],
+            window=window,
+            alt=None,
+            limit=difference_limit(fixed.data, moving.data),
+            extra={"windowsMoving": [[name, *ends] for name, ends in windows.items()]} | extra,
+            window_moving=windows["automatic"] if window is None else window,
+            **options,
+        )
+
+    @validate("window_moving")
+    def _check_window_moving(self, proposal):
+        try:
+            return check_window(proposal.value)
+        except ValueError as error:
+            raise TraitError(str(error)) from None
+
+
+class Comparison(PairWidget):
+    """What `compare` returns; see there."""
+
     mode = Unicode(MODES[0]).tag(sync=True)
     mix = TraitType(0.5).tag(sync=True)
 
@@ -74,27 +109,17 @@ class Comparison(VolumeWidget):
             raise ValueError("compare needs images of numbers, not of colours: take one channel of each.")
         if mode not in MODES:
             raise ValueError(f"mode must be {', '.join(MODES[:-1])} or {MODES[-1]}, not {mode!r}.")
-        windows = windows_of(moving)
         super().__init__(
-            [("image", "fixed", fixed), ("moving", "moving", moving)],
+            fixed,
+            moving,
             plane=plane,
             window=window,
             cmap=cmap,
             radiological=radiological,
             title=title,
-            alt=None,
-            limit=difference_limit(fixed.data, moving.data),
-            extra={"modes": list(MODES), "windowsMoving": [[name, *ends] for name, ends in windows.items()]},
-            window_moving=windows["automatic"] if window is None else window,
+            extra={"modes": list(MODES)},
             mode=mode,
         )
-
-    @validate("window_moving")
-    def _check_window_moving(self, proposal):
-        try:
-            return check_window(proposal.value)
-        except ValueError as error:
-            raise TraitError(str(error)) from None
 
     @validate("mode")
     def _check_mode(self, proposal):

@@ -6,11 +6,9 @@ from time import perf_counter
 import numpy as np
 from traitlets import List, TraitError, TraitType, Unicode, validate
 
-from helpers.viewing.comparison import difference_colours, difference_limit
+from helpers.viewing.comparison import PairWidget, difference_colours
 from helpers.viewing.picture import plane_colours
-from helpers.viewing.scene import windows_of
 from helpers.viewing.slices import (
-    check_window,
     flips,
     map_colours,
     plane_axes,
@@ -18,7 +16,6 @@ from helpers.viewing.slices import (
     to_levels,
 )
 from helpers.viewing.volume import as_overlay, as_volume
-from helpers.viewing.widget import AS_LIST, VolumeWidget
 
 IMAGES = ("fixed", "moving", "warped", "difference", "Jacobian")
 DRAWINGS = ("grid", "arrows", "update × 10", "nothing")
@@ -31,7 +28,7 @@ _SHARE = (
 _GRID_LINES = 32
 
 
-class RegistrationMonitor(VolumeWidget):
+class RegistrationMonitor(PairWidget):
     """Show how a registration goes, as the callback of `helpers.registration.demons`, and then its result.
 
     Parameters
@@ -70,7 +67,6 @@ class RegistrationMonitor(VolumeWidget):
 
     shown = Unicode("warped").tag(sync=True)
     drawn = Unicode("grid").tag(sync=True)
-    window_moving = TraitType(()).tag(**AS_LIST)
     _frame = TraitType(None, allow_none=True).tag(sync=True)
     _history = List().tag(sync=True)
     _page_traits = ("_cmaps", "_history")
@@ -80,24 +76,16 @@ class RegistrationMonitor(VolumeWidget):
         moving = as_overlay(fixed, moving, "moving image")
         if fixed.is_colour or max(fixed.n_times, moving.n_times) > 1:
             raise ValueError("A registration is of two images of numbers, without time.")
-        windows = windows_of(moving)
         self._begun = self._spent = None
         super().__init__(
-            [("image", "fixed", fixed), ("moving", "moving", moving)],
+            fixed,
+            moving,
             plane=plane,
             window=None,
             cmap=cmap,
             radiological=radiological,
             title=title,
-            alt=None,
-            limit=difference_limit(fixed.data, moving.data),
-            extra={
-                "images": list(IMAGES),
-                "drawings": list(DRAWINGS),
-                "windowsMoving": [[name, *ends] for name, ends in windows.items()],
-                "limitJacobian": 1.0,
-            },
-            window_moving=windows["automatic"],
+            extra={"images": list(IMAGES), "drawings": list(DRAWINGS), "limitJacobian": 1.0},
         )
 
     def __call__(self, state):
@@ -163,13 +151,6 @@ class RegistrationMonitor(VolumeWidget):
         if proposal.value not in choices:
             raise TraitError(f"{proposal.trait.name} must be one of {choices}, not {proposal.value!r}.")
         return proposal.value
-
-    @validate("window_moving")
-    def _check_window_moving(self, proposal):
-        try:
-            return check_window(proposal.value)
-        except ValueError as error:
-            raise TraitError(str(error)) from None
 
     def _picture_of(self, state):
         """Return the planes through the crosshair as they are now, small enough to send often."""
