@@ -99,6 +99,8 @@ def test_subclass_of_float_is_judged_by_its_own_value():
         ("b", "a", "'b' is not the answer"),
         (1, True, "expected True or False"),
         (True, 1, "expected a number"),
+        (255 * np.eye(2, dtype=np.uint8), np.eye(2, dtype=bool), "True or False, but yours is one of uint8"),
+        (np.eye(2, dtype=bool), np.eye(2), "array of numbers, but yours is one of bool"),
         (True, False, "other way round"),
         (3, {1, 2}, "expected a set"),
         ({1}, {1, 2}, "expected 2 entries"),

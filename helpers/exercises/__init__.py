@@ -261,8 +261,11 @@ def _difference(answer, expected, unit, rtol, atol):
     if answer.dtype.kind not in "buif":
         return f"expected numbers, but got {answer.dtype.name}."
     if (answer.dtype == bool) != (expected.dtype == bool):
-        wanted = "True or False" if expected.dtype == bool else "a number"
-        return f"expected {wanted}, but got {_short(answer)}."
+        of_bool = expected.dtype == bool
+        if answer.ndim:
+            wanted = "True or False" if of_bool else "numbers"
+            return f"expected an array of {wanted}, but yours is one of {answer.dtype.name}."
+        return f"expected {'True or False' if of_bool else 'a number'}, but got {_short(answer)}."
     if expected.dtype == bool and answer.ndim == 0:
         return "it is the other way round."
     if expected.dtype == bool:
