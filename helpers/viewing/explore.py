@@ -143,7 +143,7 @@ class Explorer(PortableWidget):
             "pictures": pictures,
             "together": together,
         }
-        return to_html("explore.js", state, self._still(), self.text)
+        return to_html("explore.js", state, self._still(), self.text, self._title)
 
     @validate("values")
     def _check_values(self, proposal):

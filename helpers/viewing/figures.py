@@ -1,7 +1,8 @@
-"""Figures of anatomical planes with matplotlib: to scale, in mm, with the patient's directions."""
+"""Figures with matplotlib: anatomical planes in mm with the patient's directions, and displacements."""
 
 import matplotlib.pyplot as plt
 import numpy as np
+from matplotlib.collections import LineCollection
 from matplotlib.patheffects import withStroke
 
 from helpers.viewing.slices import auto_window, data_range, extent, letters, plane_axes, plane_slice, to_rgb
@@ -106,6 +107,63 @@ def montage(img, plane="axial", n=12, *, title=None, **imshow_kwargs):
         title = f"{_plane_name(volume, plane)}s, {width:.4g} {volume.unit} wide"
     figure.suptitle(title)
     return grid.ravel()[: len(indices)]
+
+
+def show_field(displacement, drawn="grid", ax=None, *, step=None, color="tab:orange"):
+    """Draw a displacement of a picture's pixels: the grid that it bends, or its arrows.
+
+    The displacement pulls: both show where a pixel looks in the moving image.
+
+    Parameters
+    ----------
+    displacement : ndarray, (2, rows, columns)
+        In pixels, first along the rows (down), then along the columns (to the right), as in
+        `helpers.registration`. A picture under it is drawn by ``imshow`` as it is.
+    drawn : {"grid", "arrows"}
+    ax : matplotlib.axes.Axes, optional
+        Where to draw; by default the current axes.
+    step : int, optional
+        Pixels between two lines or two arrows; by default a 24th of the longer side.
+    color : matplotlib colour
+
+    Returns
+    -------
+    matplotlib.axes.Axes
+
+    Raises
+    ------
+    ValueError
+        If the displacement is not one of a picture, `drawn` is another word, or `step` is below 1.
+    """
+    displacement = np.asarray(displacement, float)
+    if displacement.ndim != 3 or len(displacement) != 2:
+        raise ValueError(
+            f"The displacement has the shape {displacement.shape}; to draw it takes (2, rows, columns): "
+            "of a volume choose a plane and the two components in it."
+        )
+    if drawn not in ("grid", "arrows"):
+        raise ValueError(f"drawn must be 'grid' or 'arrows', not {drawn!r}.")
+    shape = displacement.shape[1:]
+    step = max(1, round(max(shape) / 24)) if step is None else step
+    if step < 1:
+        raise ValueError(f"step={step} must be a whole number of pixels, 1 or more.")
+    ax = plt.gca() if ax is None else ax
+    row, column = np.indices(shape)
+    down, right = displacement
+    if drawn == "grid":
+        at = np.stack([column + right, row + down], axis=-1)
+        # Each line follows all of its pixels, so that a fold between two lines shows as well.
+        lines = [*at[step // 2 :: step], *at.swapaxes(0, 1)[step // 2 :: step]]
+        ax.add_collection(LineCollection(lines, colors=color, linewidths=0.8))
+    else:
+        thin = (slice(step // 2, None, step),) * 2
+        # In the units of the axes: else matplotlib chooses the length, and lets "up" be up on the page.
+        ax.quiver(
+            column[thin], row[thin], right[thin], down[thin],
+            angles="xy", scale_units="xy", scale=1, color=color, width=0.005,
+        )  # fmt: skip
+    ax.set(xlim=(-0.5, shape[1] - 0.5), ylim=(shape[0] - 0.5, -0.5), aspect="equal")
+    return ax
 
 
 def _single_volume(img):

@@ -22,9 +22,8 @@ DRAWINGS = ("grid", "arrows", "update × 10", "nothing")
 FOLDED = (255, 221, 0)
 """Colour of voxels in which a displacement folds; as in viewer.js."""
 
-_SHARE = (
-    0.05  # of the time since the beginning, to be spent on pictures: a registration must not wait for them
-)
+# Of the time since the beginning, to be spent on pictures: a registration must not wait for them.
+_SHARE = 0.04
 _GRID_LINES = 32
 
 
@@ -55,7 +54,7 @@ class RegistrationMonitor(PairWidget):
 
     Notes
     -----
-    Pictures are made in at most a twentieth of the time since the beginning; iterations between them are
+    Pictures are made in at most a twenty-fifth of the time since the beginning; iterations between them are
     seen in the curve only.
 
     Examples
@@ -69,7 +68,7 @@ class RegistrationMonitor(PairWidget):
     drawn = Unicode("grid").tag(sync=True)
     _frame = TraitType(None, allow_none=True).tag(sync=True)
     _history = List().tag(sync=True)
-    _page_traits = ("_cmaps", "_history")
+    _page_traits = ("_cmaps", "_scene", "_history")
 
     def __init__(self, fixed, moving, *, plane="all", cmap="gray", radiological=False, title=None):
         fixed = as_volume(fixed)
@@ -131,8 +130,7 @@ class RegistrationMonitor(PairWidget):
         def placed(data):
             return replace(self._volume, data=np.reshape(data, self._volume.shape))
 
-        layers = list(zip(self._roles, self._names, self._volumes, strict=True))[:2]
-        layers += [("moving", "warped", placed(result.warped))]
+        layers = [*self._layers()[:2], ("moving", "warped", placed(result.warped))]
         layers.append(("jacobian", "Jacobian", placed(jacobian(result.displacement))))
         for axis, component in enumerate(result.displacement):
             layers.append(("field", f"displacement {'ijk'[axis]}", placed(component)))
@@ -142,7 +140,7 @@ class RegistrationMonitor(PairWidget):
             self._history = [
                 [int(row["level"]), int(row["iteration"]), float(row["msd"])] for row in result.history
             ]
-            self._scene = self._build_scene()
+            self._scene, self._first, self._voxels = self._build_scene(), {}, self._pack()
         return self
 
     @validate("shown", "drawn")
@@ -161,7 +159,8 @@ class RegistrationMonitor(PairWidget):
             level_volume = replace(self._volume, data=warped)
             index = self.index[across] * warped.shape[across] // self._volume.shape[across]
             cut = plane_slice(level_volume, plane, index, 0, self._radiological)
-            grey = to_levels(cut.astype(float), *self._levels_of(state))
+            grey = np.maximum(to_levels(cut.astype(float), *self._levels_of(state)), 1)
+            grey[np.isnan(cut)] = 0  # no value, so that black begins at 1
             planes.append(
                 {
                     "rows": cut.shape[0],

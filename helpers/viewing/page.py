@@ -16,7 +16,7 @@ _SHIM = """
 (async (place) => {
   const bytes = (text) => new DataView(Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0)).buffer);
   const state = JSON.parse(place.querySelector("script[type='application/json']").textContent);
-  for (const layer of state._scene?.layers ?? []) layer.voxels = bytes(layer.voxels);
+  for (const layer of state._voxels?.layers ?? []) layer.voxels = bytes(layer.voxels);
   const reactions = {};
   const model = {
     get: (name) => state[name],
@@ -34,23 +34,25 @@ _SHIM = """
   const module = await import(URL.createObjectURL(new Blob([source], { type: "text/javascript" })));
   const live = document.createElement("div");
   module.default.render({ model, el: live });
-  place.querySelector("img").replaceWith(live);
+  place.querySelector(".slicewise-still").replaceWith(live);
 })(document.currentScript.parentElement);
 """
 
 
-def to_html(module, state, png, alt):
+def to_html(module, state, png, alt, title):
     """Return a live viewer as HTML: the module, its state and a still picture for where no script runs.
 
     Parameters
     ----------
     module : {"viewer.js", "explore.js"}
     state : dict
-        Values of the traits that the module reads; ``_scene["layers"]``, if there, hold packed bytes.
+        Values of the traits that the module reads; ``_voxels["layers"]``, if there, hold packed bytes.
     png : bytes
         Still picture.
     alt : str
         What it shows.
+    title : str or None
+        Text above it.
 
     Returns
     -------
@@ -58,18 +60,20 @@ def to_html(module, state, png, alt):
         The same state gives the same text.
     """
     plain = dict(state)
-    if "_scene" in state:
+    if "_voxels" in state:
         layers = [
             layer | {"voxels": b64encode(layer["voxels"]).decode("ascii")}
-            for layer in state["_scene"]["layers"]
+            for layer in state["_voxels"]["layers"]
         ]
-        plain["_scene"] = state["_scene"] | {"layers": layers}
+        plain["_voxels"] = state["_voxels"] | {"layers": layers}
     picture = b64encode(png).decode("ascii")
+    heading = f'<div class="slicewise-title">{escape(title)}</div>' if title else ""
     return "".join(
         (
             '<div class="slicewise-page">',
             f"<style>{_source('viewer.css')}</style>",
-            f'<img src="data:image/png;base64,{picture}" alt="{escape(alt)}" style="max-width: 100%">',
+            f'<div class="slicewise-still">{heading}',
+            f'<img src="data:image/png;base64,{picture}" alt="{escape(alt)}" style="max-width: 100%"></div>',
             f'<script type="application/json">{_embedded_json(plain)}</script>',
             f'<script type="text/plain">{_embedded(_source(module))}</script>',
             f"<script>{_SHIM}</script>",

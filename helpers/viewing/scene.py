@@ -1,4 +1,4 @@
-"""All that the browser needs to show a volume: one dictionary of plain values and packed bytes."""
+"""All that the browser needs to show a volume: plain values that describe it, and packed bytes."""
 
 from base64 import b64encode
 
@@ -41,10 +41,8 @@ def windows_of(volume):
     return windows
 
 
-def build_scene(
-    layers, *, planes, windows, limit=None, radiological=False, title=None, name=None, most_bytes=None
-):
-    """Describe images on one grid for the browser.
+def build_scene(layers, *, planes, windows, limit=None, radiological=False, title=None, name=None):
+    """Describe images on one grid for the browser: all but their voxels.
 
     Parameters
     ----------
@@ -60,27 +58,15 @@ def build_scene(
     radiological : bool
     title, name : str, optional
         Text above the picture; what it shows, for those who do not see it.
-    most_bytes : int, optional
-        Most bytes to take for all voxels together; what is too large is made coarser, and ``note`` says so.
-        By default as much as a local browser bears.
 
     Returns
     -------
     dict
-        ``layers`` holds the packed voxels, as `packing.pack` makes them, with their roles.
     """
     roles, names, volumes = zip(*layers, strict=True)
     volume = volumes[0]
-    ways = [{"labels": role == "labels"} for role in roles]
-    for role, way in zip(roles, ways, strict=True):
-        if role == "field":  # smooth, and drawn as some thirty lines
-            way["most_voxels"] = _FIELD_VOXELS
-    if most_bytes is None:
-        packed = [pack(each.data, **way) for each, way in zip(volumes, ways, strict=True)]
-    else:
-        packed = _packed_to(volumes, ways, most_bytes)
     return {
-        "layers": [layer | {"role": role} for role, layer in zip(roles, packed, strict=True)],
+        "roles": list(roles),
         "names": list(names),
         "shape": list(volume.shape),
         "times": max(each.n_times for each in volumes),
@@ -102,8 +88,35 @@ def build_scene(
         "title": title,
         "subject": subject(volume, planes, roles[1:], name),
         "convention": convention_words(volume, planes, radiological),
-        "note": _note(names, packed),
     }
+
+
+def pack_layers(layers, most_bytes=None):
+    """Pack the voxels of images for the browser.
+
+    Parameters
+    ----------
+    layers : sequence of (str, str, Volume)
+        As of `build_scene`.
+    most_bytes : int, optional
+        Most bytes to take for all voxels together; what is too large is made coarser, and ``note`` says so.
+        By default as much as a local browser bears.
+
+    Returns
+    -------
+    dict
+        ``layers``: the packed voxels, as `packing.pack` makes them; ``note``: what to say of them, or None.
+    """
+    roles, names, volumes = zip(*layers, strict=True)
+    ways = [{"labels": role == "labels"} for role in roles]
+    for role, way in zip(roles, ways, strict=True):
+        if role == "field":  # smooth, and drawn as some thirty lines
+            way["most_voxels"] = _FIELD_VOXELS
+    if most_bytes is None:
+        packed = [pack(each.data, **way) for each, way in zip(volumes, ways, strict=True)]
+    else:
+        packed = _packed_to(volumes, ways, most_bytes)
+    return {"layers": packed, "note": _note(names, packed)}
 
 
 def detail(volume, planes, index, time, radiological, labels=False):

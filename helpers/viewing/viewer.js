@@ -1,8 +1,9 @@
 // Draws the planes through one voxel of a volume that was sent once, and the controls around them.
 //
 // JupyterLab and the website run this same module, as it stands: no build step, no packages. The `model` holds
-// the state that Python shares (`index`, `time`, `window`, …) and the scene: the packed voxels and all that
-// `scene.py` knows of them. Everything that the canvas shows is also a pure function in `slices.py`.
+// the state that Python shares (`index`, `time`, `window`, …), the scene, which is all that `scene.py` knows of the
+// images, and their packed voxels; of large images the planes seen first come before them. Everything that the
+// canvas shows is also a pure function in `slices.py`.
 //
 // From top to bottom: voxels → colours, the geometry of a plane, small parts of the page, the viewer.
 
@@ -39,7 +40,7 @@ const HELP = [
 ];
 const COMPARE_HELP = [
   ["M", "next way to compare"],
-  ["Space", "hold or go on flickering"],
+  ["Space, or hold below", "hold or go on flickering"],
 ];
 const MOUSE_HELP =
   "Click or drag to move the crosshair; then the wheel turns the slices. Drag with Shift or the right button: " +
@@ -68,7 +69,7 @@ const unpacked = new WeakMap(); // once for each layer, however many views show 
 /** Promise the codes of a layer, as an array of unsigned integers with i fastest. */
 function codesOf(layer) {
   if (!unpacked.has(layer)) {
-    const stream = new Blob([layer.voxels]).stream().pipeThrough(new DecompressionStream("gzip"));
+    const stream = new Response(layer.voxels).body.pipeThrough(new DecompressionStream("gzip"));
     const integers = { 1: Uint8Array, 2: Uint16Array, 4: Uint32Array }[layer.bytes];
     unpacked.set(
       layer,
@@ -78,14 +79,18 @@ function codesOf(layer) {
   return unpacked.get(layer);
 }
 
+/** Return an array filled by a function of the place: ten times as quick as the arrays' own `from`. */
+function filled(Numbers, length, at) {
+  const numbers = new Numbers(length);
+  for (let n = 0; n < length; n++) numbers[n] = at(n);
+  return numbers;
+}
+
 /** Return the value of each code; colours have none. */
 function valuesOf(layer) {
   if (layer.bytes === 4) return null;
   if (layer.table) return Float64Array.from(layer.table, (value) => value ?? NaN);
-  const values = Float64Array.from(
-    { length: 256 ** layer.bytes },
-    (_, code) => layer.offset + layer.slope * code,
-  );
+  const values = filled(Float64Array, 256 ** layer.bytes, (code) => layer.offset + layer.slope * code);
   if (layer.hasNan) values[0] = NaN;
   return values;
 }
@@ -112,24 +117,26 @@ function coloursOf(text) {
   return Uint32Array.from({ length: bytes.length / 3 }, (_, n) => rgba(...bytes.subarray(3 * n, 3 * n + 3)));
 }
 
+/** Return the colour of each value. */
+const colourEach = (values, colourOf) => filled(Uint32Array, values.length, (n) => colourOf(values[n]));
+
 /** Return the colour of each code of an image. */
 function imageLut(values, [low, high], colours, background) {
-  return Uint32Array.from(values, (value) =>
-    Number.isNaN(value) ? rgba(...background) : colours[level(value, low, high)],
-  );
+  const hole = rgba(...background);
+  return colourEach(values, (value) => (Number.isNaN(value) ? hole : colours[level(value, low, high)]));
 }
 
 /** Return the colour of each code of a mask or of labels; 0 where it is clear. */
 function labelLut(values, colours) {
   const count = colours.length;
-  return Uint32Array.from(values, (value) =>
+  return colourEach(values, (value) =>
     value === 0 || !Number.isFinite(value) ? 0 : colours[(((value - 1) % count) + count) % count],
   );
 }
 
 /** Return the colour of each code of a map around 0; 0 where it is clear. */
 function mapLut(values, limit, threshold, colours) {
-  return Uint32Array.from(values, (value) =>
+  return colourEach(values, (value) =>
     value !== 0 && Math.abs(value) >= threshold ? colours[level(value, -limit, limit)] : 0,
   );
 }
@@ -163,7 +170,7 @@ function paint(pixels, { codes, rows, columns, base, outside }, lut) {
 
 /** Return the colour of each code of a Jacobian determinant: white is 1, red larger, blue smaller, yellow folded. */
 function jacobianLut(values, limit, colours, background) {
-  return Uint32Array.from(values, (value) => {
+  return colourEach(values, (value) => {
     if (Number.isNaN(value)) return rgba(...background);
     return value <= 0 ? rgba(...FOLDED) : colours[level(value, 1 - limit, 1 + limit)];
   });
@@ -182,13 +189,13 @@ function layOver(pixels, cut, lut, opacity) {
   });
 }
 
-/** Paint the grey levels of a smaller picture, as they come while a registration runs. */
-function paintScaled(pixels, plane, { rows, columns, grey }) {
+/** Paint the grey levels of a smaller picture, as they come while a registration runs; 0 is no value. */
+function paintScaled(pixels, plane, { rows, columns, grey }, background) {
   for (let row = 0, pixel = 0; row < plane.rows; row++) {
     const start = Math.floor((row / plane.rows) * rows) * columns;
     for (let column = 0; column < plane.columns; column++) {
       const value = grey.getUint8(start + Math.floor((column / plane.columns) * columns));
-      pixels[pixel++] = rgba(value, value, value);
+      pixels[pixel++] = value ? rgba(value, value, value) : rgba(...background);
     }
   }
 }
@@ -306,6 +313,11 @@ function make(tag, attributes = {}, ...children) {
   return element;
 }
 
+/** Write a text, unless it stands there already: the browser would lay out the page anew. */
+function write(element, text) {
+  if (element.textContent !== text) element.textContent = text;
+}
+
 /** Make an SVG element. */
 function svg(tag, attributes, text = "") {
   const element = document.createElementNS(SVG, tag);
@@ -334,6 +346,7 @@ function makeSlider(name, { min, max, step }, text, onInput) {
     if (value < Number(input.min)) input.min = value;
     if (value > Number(input.max)) input.max = value;
     if (input.valueAsNumber !== value) input.value = value;
+    if (output.value === words) return;
     output.value = words;
     input.setAttribute("aria-valuetext", words);
   };
@@ -347,7 +360,7 @@ function makeList(name, options, onInput) {
   select.addEventListener("input", () => onInput(select.value));
   const show = (value) => {
     if (![...select.options].some((option) => option.value === value)) select.add(new Option(value));
-    select.value = value;
+    if (select.value !== value) select.value = value;
   };
   return { parts: [make("label", { for: id }, name), select, make("span")], show };
 }
@@ -368,6 +381,7 @@ class Viewer {
       this.listeners.push([name, react]);
     };
     listen("change:_scene", () => this.begin());
+    listen("change:_voxels", () => this.load());
     listen("change:index", () => this.follow("index"));
     listen("change:cursor_vox", () => this.follow("cursor_vox"));
     listen("change:cursor_mm", () => this.follow("cursor_mm"));
@@ -399,22 +413,38 @@ class Viewer {
     this.model.save_changes();
   }
 
-  /** Build the page for a scene, then unpack its voxels and draw. */
-  async begin() {
+  /** Build the page for a scene, and draw what is there of it: the planes seen first, or all voxels. */
+  begin() {
     const scene = this.get("_scene");
     this.scene = scene;
-    this.layers = null;
+    this.layers = this.packed = null;
     this.answer = this.rested = this.modeShown = this.colourBarState = null;
     this.luts = {};
-    if (!scene?.layers) return;
+    if (!scene?.roles) return;
     this.planes = scene.planes.map((plane) => new Plane(scene, plane));
     this.compares = Boolean(scene.modes);
     this.registers = Boolean(scene.images);
     this.build();
-    const codes = await Promise.all(scene.layers.map(codesOf));
-    if (this.scene !== scene) return; // closed, or replaced meanwhile
-    this.layers = scene.layers.map((layer, n) => ({ ...layer, codes: codes[n], values: valuesOf(layer) }));
-    this.layOut();
+    this.load();
+    const first = this.get("_first");
+    if (first?.details) this.hear(first);
+  }
+
+  /** Unpack the voxels, once they are there, and draw. */
+  async load() {
+    const { scene } = this;
+    const { layers, note } = this.get("_voxels") ?? {};
+    if (!layers || layers === this.packed) return;
+    this.packed = layers;
+    const codes = await Promise.all(layers.map(codesOf));
+    if (this.scene !== scene || this.packed !== layers) return; // closed, or replaced meanwhile
+    this.layers = layers.map((layer, n) => ({
+      ...layer,
+      role: scene.roles[n],
+      codes: codes[n],
+      values: valuesOf(layer),
+    }));
+    this.note.textContent = note ?? "";
     this.draw();
   }
 
@@ -422,6 +452,8 @@ class Viewer {
 
   build() {
     const { scene } = this;
+    const focusable = () => [...this.el.querySelectorAll("canvas[tabindex], input, select, button, summary")];
+    const focused = focusable().indexOf(document.activeElement);
     const shown = this.compares ? [0, 1] : [0];
     this.rows = shown.map((n) => this.planes.map((plane) => this.buildPanel(plane, n)));
     this.panels = this.rows.flat();
@@ -439,6 +471,7 @@ class Viewer {
       make("div", { class: "slicewise-rows" }, ...this.boxes),
       foot,
     );
+    this.note = make("div", { class: "slicewise-note" });
     this.place = make("div");
     this.value = make("div");
     this.spoken = make("div", { class: "slicewise-spoken", "aria-live": "polite" });
@@ -448,7 +481,7 @@ class Viewer {
       ...(scene.title ? [make("div", { class: "slicewise-title" }, scene.title)] : []),
       stage,
       ...(this.registers ? [this.buildCurve()] : []),
-      ...(scene.note ? [make("div", { class: "slicewise-note" }, scene.note)] : []),
+      this.note,
       make("div", { class: "slicewise-readout" }, this.place, this.value),
       this.spoken,
       this.buildControls(),
@@ -457,6 +490,8 @@ class Viewer {
     this.root.addEventListener("wheel", (event) => this.onWheel(event), { passive: false });
     this.root.addEventListener("keydown", keepFromNotebook);
     this.el.replaceChildren(this.root);
+    // A new scene in a viewer, such as a registration's result, has the same parts in the same order.
+    focusable()[focused]?.focus({ preventScroll: true });
     this.observer.disconnect();
     this.observer.observe(this.root);
   }
@@ -475,8 +510,8 @@ class Viewer {
       "data-layer": n,
       "aria-label": this.nameOf(plane),
     });
-    const across = make("span", { class: "slicewise-line" });
-    const down = make("span", { class: "slicewise-line" });
+    const across = make("span", { class: "slicewise-line slicewise-across" });
+    const down = make("span", { class: "slicewise-line slicewise-down" });
     const zoomed = make("div", { class: "slicewise-zoomed" }, canvas, across, down);
     const vectors = this.registers
       ? make("canvas", { class: "slicewise-vectors", "aria-hidden": "true" })
@@ -602,8 +637,12 @@ class Viewer {
         () => this.get("mode"),
       );
       share("moving share", "mix");
-    } else if (scene.layers.length > 1) share("overlay opacity", "opacity");
-    if (scene.layers[1]?.role === "map") {
+      this.holdButton = make("button", { type: "button", "aria-pressed": "false" }, "❚❚ hold");
+      this.holdButton.addEventListener("click", () => this.flicker(!this.flickering));
+      this.holdRow = make("div", { class: "slicewise-control" }, make("span"), this.holdButton);
+      looks.push(this.holdRow);
+    } else if (scene.roles.length > 1) share("overlay opacity", "opacity");
+    if (scene.roles[1] === "map") {
       const range = { min: 0, max: scene.limit, step: scene.limit / 200 };
       const words = (value) => short(Number(value.toPrecision(3)));
       const slider = makeSlider("threshold ±", range, words, (threshold) => this.set({ threshold }));
@@ -671,7 +710,7 @@ class Viewer {
 
   /** Size the planes: on one scale, side by side where there is room. */
   layOut() {
-    if (!this.layers) return;
+    if (!this.scene?.roles) return;
     this.drawCurve();
     const room = this.root.clientWidth;
     const stacked = room < NARROW;
@@ -729,15 +768,18 @@ class Viewer {
     });
   }
 
-  draw() {
-    if (!this.layers) return;
+  /** Draw all that is seen. After a move the pixels of those planes are the same whose slice has not changed. */
+  draw(hasChanged = () => true) {
+    if (!this.layers && !this.answers()) return;
     this.refreshLuts();
     if (this.compares) this.showMode();
     if (this.legend) this.drawColourBar();
     for (const panel of this.panels) {
       if (panel.n && !this.apart()) continue;
-      this.drawPlane(panel);
-      panel.context.putImageData(panel.picture, 0, 0);
+      if (hasChanged(panel.plane)) {
+        this.drawPlane(panel);
+        panel.context.putImageData(panel.picture, 0, 0);
+      }
       this.drawMarks(panel);
     }
     if (this.zoom !== 1) this.showZoom();
@@ -749,16 +791,13 @@ class Viewer {
   /** Make the tables from codes to colours anew, where what they depend on has changed. */
   refreshLuts() {
     const keep = (name, key, layer) => {
-      if (this.luts[name]?.key !== key) this.luts[name] = { key, lut: this.lutOf(layer) };
+      if (layer.values && this.luts[name]?.key !== key) this.luts[name] = { key, lut: this.lutOf(layer) };
     };
-    this.layers.forEach((layer, n) => {
-      if (!layer.values) return;
-      const look = ["window", "window_moving", "cmap", "threshold"].map((name) => this.get(name)).join(" ");
-      keep(n, look, layer);
-      this.answer?.details[n]?.forEach((detail, m) =>
-        keep(`${n} ${m}`, `${this.answer.number} ${look}`, detail),
-      );
-    });
+    const look = ["window", "window_moving", "cmap", "threshold"].map((name) => this.get(name)).join(" ");
+    this.layers?.forEach((layer, n) => keep(n, look, layer));
+    this.answer?.details.forEach((planes, n) =>
+      planes.forEach((detail, m) => keep(`${n} ${m}`, `${this.answer.number} ${look}`, detail)),
+    );
   }
 
   /** Return the colour of each code of a layer. */
@@ -777,7 +816,7 @@ class Viewer {
     const { plane, pixels, n } = panel;
     if (this.registers) return this.drawRegistration(panel);
     this.drawImage(n, plane, pixels);
-    if (this.layers.length < 2) return;
+    if (this.scene.roles.length < 2) return;
     if (this.compares) {
       if (!this.apart()) this.drawBoth(plane, pixels);
     } else if (!this.hidden.overlay) {
@@ -788,7 +827,7 @@ class Viewer {
 
   drawImage(n, plane, pixels) {
     const { cut, lut } = this.cut(n, plane);
-    if (this.layers[n].bytes === 4) paintColours(pixels, cut, this.scene.background);
+    if (!lut) paintColours(pixels, cut, this.scene.background);
     else paint(pixels, cut, lut);
   }
 
@@ -826,7 +865,7 @@ class Viewer {
     const { names } = this.scene;
     const shown = this.imageShown();
     const live = this.get("_frame")?.planes?.[this.planes.indexOf(plane)];
-    if (live) paintScaled(pixels, plane, live);
+    if (live) paintScaled(pixels, plane, live, this.scene.background);
     else if (shown === "difference") this.drawDifference(names.indexOf("warped"), plane, pixels);
     else this.drawImage(names.indexOf(shown), plane, pixels);
     this.drawVectors(panel, live);
@@ -991,6 +1030,8 @@ class Viewer {
       this.schedule();
     };
     this.flickering = on ? setInterval(turn, FLICKER_MS) : null;
+    this.holdRow.hidden = this.get("mode") !== "flicker";
+    this.holdButton.setAttribute("aria-pressed", String(!on));
   }
 
   /** Cut a plane out of layer `n`: as fine as the kernel has sent it. */
@@ -1022,20 +1063,15 @@ class Viewer {
     across.style.top = `${(100 * (row + 0.5)) / plane.rows}%`;
     down.style.left = `${(100 * (column + 0.5)) / plane.columns}%`;
     across.hidden = down.hidden = this.hidden.crosshair;
-    across.className = "slicewise-line slicewise-across";
-    down.className = "slicewise-line slicewise-down";
     const seen = this.apart() ? n : this.get("mode") === "flicker" ? Number(this.flickered ?? 0) : null;
     const whose = seen === null ? "" : `${this.scene.names[seen]}  `;
-    if (this.scene.picture) {
-      caption.textContent = whose;
-      return;
-    }
-    const { world, display, affine, tilt } = this.scene;
+    const { picture, world, display, affine, tilt } = this.scene;
+    if (picture) return write(caption, whose);
     const slice = `${"ijk"[plane.across]} = ${index[plane.across]}`;
     const axis = display.indexOf(plane.across);
     const mm = Number(apply(affine, vox)[axis].toPrecision(4));
     const where = tilt > 0.5 ? "oblique" : `${"xyz"[axis]} = ${mm} mm`;
-    caption.textContent = whose + (world ? `${plane.name}  ${slice}  (${where})` : slice);
+    write(caption, whose + (world ? `${plane.name}  ${slice}  (${where})` : slice));
   }
 
   showReadout() {
@@ -1050,18 +1086,16 @@ class Viewer {
     else if (scene.unit === "mm")
       place += ` at ${mm.map((x) => (round(x * 10) / 10).toFixed(1)).join(", ")} mm from the first voxel`;
     if (scene.tilt > 0.5) place += ` (slices follow the voxel grid, tilted by ${Math.round(scene.tilt)}°)`;
-    const known =
-      this.answer && String([...this.answer.index, this.answer.time]) === String([...index, time]);
     const values = () =>
       this.layers.map((layer, n) => this.valueText(layer, index, time, scene.names[n])).join("; ");
-    let value = known ? this.answer.text : values();
+    let value = this.answers() ? this.answer.text : values();
     if (scene.times > 1) value += `; time point ${time}`;
     if (scene.windows.length) {
       const [low, high] = this.get("window").map((x) => short(Number(x.toPrecision(4))));
       value += `; window ${low} to ${high}`;
     }
     if (this.place.textContent !== place) this.place.replaceChildren(...unbroken(place));
-    if (this.value.textContent !== value) this.value.textContent = value;
+    write(this.value, value);
   }
 
   /** Return the value of a voxel in words, as well as the codes know it. */
@@ -1102,6 +1136,12 @@ class Viewer {
       this.model.send({ index: this.get("index"), time: this.get("time"), detail });
   }
 
+  /** Tell whether the kernel's last answer is of this very voxel. */
+  answers() {
+    const { answer } = this;
+    return answer && String([answer.index, answer.time]) === String([this.get("index"), this.get("time")]);
+  }
+
   /** Tell whether the codes are too few, or too coarse for the window. */
   needsDetail() {
     return this.layers.some(({ role, step, exact, bytes, table, offset, slope }) => {
@@ -1116,21 +1156,17 @@ class Viewer {
   /** Take the kernel's answer: the value in words and, if asked for, each layer's planes in full detail. */
   async hear(message, buffers) {
     const number = (this.heard = (this.heard ?? 0) + 1);
-    if (!this.layers) return;
-    const details = [];
-    const roles = this.layers.map(({ role }) => role);
-    for (const planes of message.details)
-      details.push(
-        await Promise.all(
-          planes.map(async (layer) => {
-            const codes = await codesOf({ ...layer, voxels: buffers[layer.buffer] });
-            return { ...layer, role: roles[details.length], codes, values: valuesOf(layer) };
-          }),
-        ),
-      );
-    if (number !== this.heard || !this.layers) return; // closed, or a later answer has come
+    const { scene } = this;
+    const unpack = async (plane, role) => {
+      const codes = await codesOf({ ...plane, voxels: plane.voxels ?? buffers[plane.buffer] });
+      return { ...plane, role, codes, values: valuesOf(plane) };
+    };
+    const details = await Promise.all(
+      message.details.map((planes, n) => Promise.all(planes.map((plane) => unpack(plane, scene.roles[n])))),
+    );
+    if (number !== this.heard || this.scene !== scene) return; // closed, or a later answer has come
     this.answer = { ...message, details, number };
-    this.schedule();
+    this.draw();
   }
 
   speak() {
@@ -1145,15 +1181,17 @@ class Viewer {
     const { shape, affine } = this.scene;
     const cursor = vox.map((x, axis) => Math.min(Math.max(x, -0.5), shape[axis] - 0.5));
     const index = cursor.map((x, axis) => Math.min(Math.max(Math.floor(x + 0.5), 0), shape[axis] - 1));
+    const before = this.get("index");
     this.moving = true;
     this.set({ index, cursor_vox: cursor, cursor_mm: apply(affine, cursor), ...more });
     this.moving = false;
-    this.draw(); // at once: the next frame then has only to be painted
+    // At once: the next frame then has only to be painted.
+    this.draw(({ across }) => index[across] !== before[across]);
   }
 
   /** Bring the three names of the place in line when one was set from elsewhere. */
   follow(name) {
-    if (this.moving || !this.scene?.layers) return;
+    if (this.moving || !this.scene?.roles) return;
     const { shape, affine, inverse } = this.scene;
     const now = this.get(name);
     const vox = name === "cursor_mm" ? apply(inverse, now) : now;

@@ -1,15 +1,18 @@
 """What all viewers share: volumes sent to the browser once, one cursor, state that works both ways."""
 
+from itertools import chain
 from operator import index as as_integer
 from pathlib import Path
 
 import numpy as np
+from IPython import get_ipython
+from IPython.display import display
 from traitlets import Dict, TraitError, TraitType, Unicode, observe, validate
 
 from helpers.viewing.page import PAGE_BYTES, to_html
 from helpers.viewing.picture import arrange, to_png
 from helpers.viewing.portable import PortableWidget
-from helpers.viewing.scene import build_scene, colours, detail, windows_of
+from helpers.viewing.scene import build_scene, colours, detail, pack_layers, windows_of
 from helpers.viewing.slices import (
     PLANES,
     check_convention,
@@ -21,6 +24,8 @@ from helpers.viewing.words import place_words, value_words
 
 _CMAPS = ("gray", "gray_r", "viridis", "cividis", "magma")
 _HERE = Path(__file__).parent
+_AT_ONCE = 2**20
+"""Up to this many voxels, packed in some ten ms, are sent at once: no picture need come before them."""
 
 # In the browser tuples are lists: sent as such, a value that comes from there is not sent back.
 AS_LIST = {"sync": True, "to_json": lambda value, _: None if value is None else list(value)}
@@ -57,7 +62,9 @@ class VolumeWidget(PortableWidget):
     cmap = Unicode("gray").tag(sync=True)
     _cmaps = Dict().tag(sync=True)
     _scene = Dict().tag(sync=True)
-    _page_traits = ("_cmaps",)  # which a web page needs besides the public ones
+    _first = Dict().tag(sync=True)  # the planes seen first, until the voxels are there
+    _voxels = Dict().tag(sync=True)
+    _page_traits = ("_cmaps", "_scene")  # which a web page needs besides the public ones
 
     def __init__(
         self, layers, *, plane, window, cmap, radiological, title, alt, limit=None, extra=None, **traits
@@ -81,6 +88,8 @@ class VolumeWidget(PortableWidget):
         }
         self._extra = extra or {}
         centre = tuple(size // 2 for size in self._volume.shape)
+        # Without IPython nobody says when the viewer is displayed, or a cell has ended.
+        later = get_ipython() is not None and sum(volume.data.size for volume in self._volumes) > _AT_ONCE
         super().__init__(
             index=centre,
             cursor_vox=tuple(map(float, centre)),
@@ -89,9 +98,13 @@ class VolumeWidget(PortableWidget):
             cmap=cmap,
             _cmaps={name: colours(name) for name in dict.fromkeys((*_CMAPS, cmap))},
             _scene=self._build_scene(),
+            _first=self._seen(centre, 0, detailed=True) if later else {},
+            _voxels={} if later else self._pack(),
             **traits,
         )
         self.on_msg(self._answer)
+        if later:
+            _at_the_end_of_the_cell(self._send_voxels)
 
     def __repr__(self):
         return f"{type(self).__name__}({self._words()})"
@@ -100,6 +113,11 @@ class VolumeWidget(PortableWidget):
         if self._volume is None:
             return {"text/plain": f"a closed {type(self).__name__}"}
         return super()._repr_mimebundle_(**kwargs)
+
+    def _ipython_display_(self):
+        """Display the viewer, and only then pack and send the voxels: its first picture needs none."""
+        display(self._repr_mimebundle_(), raw=True)
+        self._send_voxels()
 
     def to_html(self):
         """Return the viewer as HTML that is live without a kernel or a network, for any web page.
@@ -113,25 +131,41 @@ class VolumeWidget(PortableWidget):
         names = [name for name in names if name not in ("layout", "tabbable", "tooltip", "comm")]
         state = self.get_state([*names, *self._page_traits])
         png = self._still()
-        state["_scene"] = self._build_scene(most_bytes=PAGE_BYTES - len(png))
-        return to_html("viewer.js", state, png, self._words())
+        state["_voxels"] = self._pack(PAGE_BYTES - len(png))
+        return to_html("viewer.js", state, png, self._words(), self._described["title"])
 
     def close(self):
         """Close the viewer and free the memory of its image, in the kernel and in the browser."""
         if getattr(self, "_volume", None) is not None:  # neither closed nor half made
             # JupyterLab keeps the model of a closed widget, so leave it empty; said twice, as the model also
             # keeps its state before last.
-            self._scene = {}
-            self.send_state("_scene")
+            with self.hold_sync():
+                self._scene, self._first, self._voxels = {}, {}, {}
+            self.send_state("_voxels")
         super().close()
         self._volume = self._described = None
         self._volumes = ()
         self._moving = self._cross_validation_lock = True  # links that outlive the viewer may still set it
 
-    def _build_scene(self, **limits):
+    def _layers(self):
+        """Return role, name and image of each layer."""
+        return tuple(zip(self._roles, self._names, self._volumes, strict=True))
+
+    def _build_scene(self):
         """Describe the images for the browser."""
-        layers = tuple(zip(self._roles, self._names, self._volumes, strict=True))
-        return build_scene(layers, **self._described, **limits) | self._extra
+        return build_scene(self._layers(), **self._described) | self._extra
+
+    def _pack(self, most_bytes=None):
+        """Pack the voxels for the browser."""
+        return pack_layers(self._layers(), most_bytes)
+
+    def _send_voxels(self):
+        """Send the voxels, unless they are there already, or nobody hears."""
+        if self.comm is None or self._voxels:
+            return
+        with self.hold_sync():
+            self._voxels = self._pack()
+            self._first = {}
 
     def _colours(self, plane):
         """Return the colours of one plane as it is shown, (rows, columns, 3) uint8."""
@@ -234,18 +268,22 @@ class VolumeWidget(PortableWidget):
         """Tell the browser what the packed voxels do not: real values, and planes in full detail."""
         if self._volume is None:
             return
-        index, time = tuple(question["index"]), question["time"]
-        details, buffers = [], []
-        for role, volume in zip(self._roles, self._volumes, strict=True):
-            if role == "field" or not question["detail"]:
-                continue
-            planes = detail(volume, self._planes, index, time, self._radiological, role == "labels")
-            for plane in planes:
-                plane["buffer"] = len(buffers)
-                buffers.append(plane.pop("voxels"))
-            details.append(planes)
+        seen = self._seen(tuple(question["index"]), question["time"], question["detail"])
+        buffers = []
+        for plane in chain.from_iterable(seen["details"]):
+            plane["buffer"] = len(buffers)
+            buffers.append(plane.pop("voxels"))
+        self.send(seen, buffers)
+
+    def _seen(self, index, time, detailed):
+        """Return what is seen at a voxel: its values in words, and if asked for the planes in full detail."""
+        details = [
+            detail(volume, self._planes, index, time, self._radiological, role == "labels")
+            for role, volume in zip(self._roles, self._volumes, strict=True)
+            if detailed and role != "field"
+        ]
         text = value_words(self._names, self._volumes, index, time)
-        self.send({"index": index, "time": time, "text": text, "details": details}, buffers)
+        return {"index": list(index), "time": time, "text": text, "details": details}
 
     def _still(self):
         """Return a still picture of the present state as a PNG file."""
@@ -270,6 +308,17 @@ class VolumeWidget(PortableWidget):
         if not self._volume.is_colour:
             values += f"; window {self.window[0]:.4g} to {self.window[1]:.4g}"
         return f"{'. '.join([*parts, values])}."
+
+
+def _at_the_end_of_the_cell(act):
+    """Call a function once, when the cell has run that is running."""
+    events = get_ipython().events
+
+    def act_once():
+        events.unregister("post_execute", act_once)
+        act()
+
+    events.register("post_execute", act_once)
 
 
 def _planes_of(volume, plane):

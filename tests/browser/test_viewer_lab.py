@@ -178,6 +178,52 @@ def test_at_rest_a_large_volume_shows_every_voxel(notebook):
     assert notebook.shows(volume, (6, 8, 7), 0, window)
 
 
+# Makes a viewer of an image as if it were a large one, whose packing takes long; `how` displays it.
+MAKE_LARGE = """
+import time
+from IPython.display import display
+from helpers.viewing import widget
+usual = widget._AT_ONCE, widget.VolumeWidget._pack
+widget._AT_ONCE = 0
+
+def slow(self):
+    global packed
+    time.sleep(2)
+    packed = 1000 * time.time()
+    return usual[1](self)
+
+widget.VolumeWidget._pack = slow
+{make}
+{how}
+"""
+# Presses a key in the very moment in which the first picture stands there.
+EAGER = """() => {
+  const timer = setInterval(() => {
+    const canvas = document.querySelector(".slicewise-plane[data-plane=axial]");
+    if (!document.querySelector(".slicewise-readout")?.textContent.includes(";")) return;
+    clearInterval(timer);
+    const { data } = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height);
+    window.early = { at: Date.now(), grey: [...data.filter((_, n) => n % 4 === 0)] };
+    canvas.dispatchEvent(new KeyboardEvent("keydown", { key: "PageUp", bubbles: true }));
+  }, 10);
+}"""
+
+
+@pytest.mark.parametrize("how", ["display(viewer)", "ipywidgets.VBox([viewer])"])
+def test_the_first_picture_waits_for_no_voxels_and_keys_are_not_lost(notebook, how):
+    volume, make = image()
+    notebook.page.evaluate(EAGER)
+    notebook.run(MAKE_LARGE.format(make=make.replace("\nviewer\n", "\n"), how=how))
+    early = notebook.page.evaluate("() => early")
+    notebook.run("widget._AT_ONCE, widget.VolumeWidget._pack = usual")
+    window = notebook.value("viewer.window")
+    assert early["at"] < notebook.value("packed")
+    first = to_rgb(plane_slice(volume, "axial", 7), window)[..., 0]
+    np.testing.assert_array_equal(np.reshape(early["grey"], first.shape), first)
+    assert notebook.shows(volume, (6, 8, 7), 0, window)
+    assert notebook.becomes("viewer.index", (6, 8, 7))
+
+
 def test_no_shortcut_of_lab_fires_while_a_plane_has_the_focus(notebook):
     _, make = image()
     notebook.run(make)

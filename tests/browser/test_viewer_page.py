@@ -672,3 +672,18 @@ def test_text_is_legible(shown, shots, scheme):
     assert len(contrasts) > 30
     assert [(text, ratio) for text, ratio in contrasts if ratio < 4.5] == []
     viewer.page.screenshot(path=shots / f"viewer_page_{scheme}.png", full_page=True)
+
+
+def test_without_scripts_a_titled_picture_stands_there(chromium):
+    html = SliceViewer(straight("LPS"), title="A phantom").to_html()
+    page = open_html(chromium, html, wait=False, java_script_enabled=False)
+    title, picture = page.get_by_text("A phantom", exact=True), page.locator("img")
+    assert title.is_visible() and picture.is_visible()
+    assert title.bounding_box()["y"] < picture.bounding_box()["y"]
+    assert picture.get_attribute("alt").startswith("A phantom")
+    page.context.close()
+
+
+def test_where_scripts_run_the_title_stands_there_once(show):
+    page = show(SliceViewer(straight("LPS"), title="A phantom"))
+    assert page.get_by_text("A phantom", exact=True).count() == 1

@@ -9,7 +9,7 @@ from scipy.ndimage import gaussian_filter
 from helpers.registration import jacobian
 from helpers.viewing.comparison import MODES, combine, difference_colours, difference_limit
 from helpers.viewing.monitor import jacobian_colours
-from helpers.viewing.slices import auto_window, plane_axes, plane_slice, to_rgb
+from helpers.viewing.slices import BACKGROUND, auto_window, plane_axes, plane_slice, to_rgb
 from helpers.viewing.volume import as_volume
 from tests.browser.pages import known
 from tests.helpers.viewing.phantoms import straight
@@ -125,7 +125,7 @@ MONITOR = """
 monitor = RegistrationMonitor(fixed, moving, title="Demons")
 monitor
 """
-# The monitor may take half of the time, not a twentieth: slow machines then show enough pictures too.
+# The monitor may take half of the time, not a twenty-fifth: slow machines then show enough pictures too.
 WATCH = """
 import helpers.viewing.monitor
 helpers.viewing.monitor._SHARE = 0.5
@@ -227,6 +227,46 @@ def test_a_registration_is_watched_and_then_browsed(notebook, lab, shots, shape,
     for theme in ("Dark", "Light"):
         notebook.in_theme(theme)
         notebook.page.screenshot(path=shots / f"monitor_lab_{len(shape)}d_{theme.lower()}.png")
+
+
+@pytest.mark.parametrize("where", ["a plane", "a list"])
+def test_a_result_leaves_the_focus_where_it_was(notebook, where):
+    notebook.run(IMAGES.format(shape=(20, 18, 16), shift=1))
+    notebook.run(MONITOR)
+    notebook.wait()
+    notebook.run("result = demons(fixed, moving, levels=1, iterations=3, operators='numpy')")
+    # A little later, as running a cell takes the focus to the cell.
+    notebook.run("import asyncio\nasyncio.get_running_loop().call_later(1, lambda: monitor.show(result));")
+    plane = notebook.canvas("coronal")
+    focused = plane if where == "a plane" else notebook.viewer.get_by_label("drawn over it")
+    focused.focus()
+    plane.evaluate("(canvas) => (canvas.dataset.old = true)")
+    expect(notebook.viewer.locator("[data-old]")).to_have_count(0)
+    expect(focused).to_be_focused()
+    if where == "a plane":
+        notebook.page.keyboard.press("PageUp")
+        assert notebook.becomes("monitor.index", (10, 10, 8))
+
+
+def test_where_a_running_registration_has_no_value_none_is_drawn(notebook):
+    notebook.run(
+        "from types import SimpleNamespace\nimport numpy as np\nfrom helpers import RegistrationMonitor\n"
+        "image = np.random.default_rng(0).normal(size=(12, 14))\n"
+        "monitor = RegistrationMonitor(image, image)\nmonitor"
+    )
+    notebook.wait()
+    notebook.run(
+        "warped = image.copy()\nwarped[3:6, 2:9] = np.nan\nfield = np.zeros((2, 6, 7), np.float32)\n"
+        "monitor(SimpleNamespace(level=0, levels=1, iteration=0, msd=1.0, fixed=image, warped=warped,\n"
+        "                        lattice_displacement=field, lattice_update=field))"
+    )
+    holes = np.zeros((12, 14), bool)
+    holes[3:6, 2:9] = True
+
+    def drawn():
+        return np.array_equal((notebook.pixels("axial") == BACKGROUND).all(axis=-1), holes)
+
+    assert notebook.wait_for(drawn)
 
 
 # ---- Explorers ----

@@ -296,6 +296,35 @@ def test_flicker_takes_turns_until_space_holds_it(compare_on_page):
             np.testing.assert_array_equal(pixels_of(shown.canvas("axial", n)), images[n])
 
 
+def test_a_button_holds_the_flicker_for_those_without_keys(compare_on_page):
+    case = PAIRS["RAS"]
+    shown = compare_on_page(case)
+    images = case.expected("side by side", "axial", 3)
+    clock = shown.page.clock
+    clock.install(time=0)
+    clock.pause_at(60_000)  # from now on it runs only when told to
+    hold = shown.root.get_by_role("button", name="hold")
+    assert hold.count() == 0
+
+    def seen(after):
+        clock.run_for(after)
+        pixels = pixels_of(shown.canvas("axial"))
+        return [np.array_equal(pixels, image) for image in images].index(True)
+
+    shown.control("compare").select_option("flicker")
+    assert [seen(after) for after in (100, 500, 500, 500)] == [0, 1, 0, 1]
+    assert hold.get_attribute("aria-pressed") == "false"
+    hold.click()
+    assert [seen(500) for _ in range(3)] == [1, 1, 1]
+    assert hold.get_attribute("aria-pressed") == "true"
+    shown.canvas("axial").press(" ")
+    assert hold.get_attribute("aria-pressed") == "false"
+    assert seen(550) == 0
+    shown.control("compare").select_option("blend")
+    clock.run_for(100)
+    assert not hold.is_visible()
+
+
 def test_nothing_flickers_for_those_who_want_no_motion(compare_on_page):
     case = PAIRS["RAS"]
     shown = compare_on_page(case, case.viewer(mode="flicker"), reduced_motion="reduce")

@@ -6,9 +6,11 @@ import matplotlib.pyplot as plt
 import nibabel as nib
 import numpy as np
 import pytest
+from matplotlib.figure import Figure
 from phantoms import BRIGHT_MM, ORIENTATIONS, bright_voxel, straight, tilted
 
 from helpers.viewing import montage, show_plane
+from helpers.viewing.figures import show_field
 from helpers.viewing.slices import PLANES, plane_axes
 from helpers.viewing.volume import as_volume
 
@@ -150,3 +152,40 @@ def test_no_backend_is_chosen_by_importing():
         "assert matplotlib.get_backend() == 'svg', matplotlib.get_backend()"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_the_grid_is_drawn_where_its_pixels_look():
+    ax = Figure().subplots()
+    down, right = np.full((20, 30), 3.0), np.full((20, 30), -2.0)
+    assert show_field(np.stack([down, right]), ax=ax, step=10) is ax
+    (grid,) = ax.collections
+    lines = grid.get_segments()
+    assert [len(line) for line in lines] == [30, 30, 20, 20, 20]
+    np.testing.assert_array_equal(lines[0], np.stack([np.arange(30) - 2, np.full(30, 5 + 3)], axis=-1))
+    np.testing.assert_array_equal(lines[2], np.stack([np.full(20, 5 - 2), np.arange(20) + 3], axis=-1))
+    assert ax.get_ylim() == (19.5, -0.5)
+
+
+def test_arrows_lead_from_pixels_to_where_they_look():
+    ax = Figure().subplots()
+    field = np.random.default_rng(0).normal(size=(2, 20, 30))
+    show_field(field, "arrows", ax, step=5)
+    (arrows,) = ax.collections
+    row, column = arrows.Y.astype(int), arrows.X.astype(int)
+    np.testing.assert_array_equal(arrows.U, field[1, row, column])
+    np.testing.assert_array_equal(arrows.V, field[0, row, column])
+    assert (arrows.angles, arrows.scale_units, arrows.scale) == ("xy", "xy", 1)
+
+
+@pytest.mark.parametrize(
+    ("shape", "options", "says"),
+    [
+        ((3, 8, 8, 8), {}, "choose a plane"),
+        ((8, 8), {}, "choose a plane"),
+        ((2, 8, 8), {"drawn": "lines"}, "'grid' or 'arrows'"),
+        ((2, 8, 8), {"step": 0}, "1 or more"),
+    ],
+)
+def test_what_cannot_be_drawn_as_a_field_is_named(shape, options, says):
+    with pytest.raises(ValueError, match=says):
+        show_field(np.zeros(shape), **options)

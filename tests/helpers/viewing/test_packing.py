@@ -225,6 +225,6 @@ def test_a_large_ct_is_opened_in_bounded_memory():
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert peak < 150e6
-    layer = viewer._scene["layers"][0]
+    layer = viewer._voxels["layers"][0]
     assert (layer["step"], layer["shape"]) == (2, [256, 256, 200, 1])
-    assert viewer._scene["note"] == "Drawn from one voxel in 2 along each axis: the image."
+    assert viewer._voxels["note"] == "Drawn from one voxel in 2 along each axis: the image."

@@ -23,6 +23,9 @@ NASTY = [
 ]
 
 
+TAGS = ["div", "style", "div", "img", "script", "script", "script"]
+
+
 class Page(HTMLParser):
     """All elements of a page, and the text of its scripts and styles."""
 
@@ -52,7 +55,8 @@ def test_a_page_holds_the_module_the_state_and_a_picture():
     viewer = SliceViewer(straight(), title="Phantom")
     viewer.index, viewer.window = (1, 8, 5), (0, 0.5)
     found = Page(viewer.to_html())
-    assert [tag for tag, _ in found.elements] == ["div", "style", "img", "script", "script", "script"]
+    assert [tag for tag, _ in found.elements] == [*TAGS[:3], "div", *TAGS[3:]]
+    assert found.texts[3] == "Phantom"
     assert found.state["index"] == [1, 8, 5]
     assert found.state["window"] == [0, 0.5]
     assert found.state["clicked"] is None
@@ -67,8 +71,8 @@ def test_a_page_holds_the_module_the_state_and_a_picture():
 @pytest.mark.parametrize("name", IMAGES)
 def test_every_image_has_a_page_with_its_voxels(name):
     viewer = SliceViewer(*IMAGES[name]())
-    scene = Page(viewer.to_html()).state["_scene"]
-    for layer, volume in zip(scene["layers"], viewer._volumes, strict=True):
+    packed = Page(viewer.to_html()).state["_voxels"]
+    for layer, volume in zip(packed["layers"], viewer._volumes, strict=True):
         found = volume_of(layer | {"voxels": b64decode(layer["voxels"])}, volume.shape)
         assert found.shape[:3] == volume.shape
         if layer["exact"] and not volume.is_colour:
@@ -91,11 +95,16 @@ def test_a_page_asks_nobody_for_anything():
 def test_titles_and_alternatives_are_text_not_html(text):
     viewer = SliceViewer(straight(), title=text, alt=f"shown: {text}")
     found = Page(viewer.to_html())
-    assert [tag for tag, _ in found.elements] == ["div", "style", "img", "script", "script", "script"]
+    assert [tag for tag, _ in found.elements] == [*TAGS[:3], "div", *TAGS[3:]]
+    assert found.texts[3] == text
     assert found.state["_scene"]["title"] == text
     assert found.picture["alt"].startswith(f"shown: {text}")
     assert set(found.picture) == {"src", "alt", "style"}
-    assert "<" not in json.dumps(found.texts[3])
+    assert "<" not in json.dumps(found.texts[5])
+
+
+def test_a_page_without_a_title_has_no_empty_one():
+    assert [tag for tag, _ in Page(SliceViewer(straight()).to_html()).elements] == TAGS
 
 
 def test_the_files_of_a_page_cannot_end_their_own_elements():

@@ -11,7 +11,7 @@ from scipy.ndimage import gaussian_filter
 from unpacking import codes_of, values_of, volume_of
 
 from helpers import SliceViewer
-from helpers.viewing.scene import build_scene, colours, detail, windows_of
+from helpers.viewing.scene import build_scene, colours, detail, pack_layers, windows_of
 from helpers.viewing.slices import PLANES, colour_table, overlay_style, plane_slice
 from helpers.viewing.volume import as_overlay, as_volume
 
@@ -19,13 +19,15 @@ RNG = np.random.default_rng(0)
 PAGE = 2_500_000
 
 
-def scene_of(image, overlay=None, planes=PLANES, **kwargs):
+def scene_of(image, overlay=None, most_bytes=None):
+    """Return both parts of what the browser gets."""
     volume = as_volume(image)
     layers = [("image", "intensity", volume)]
     if overlay is not None:
         overlay = as_overlay(volume, overlay)
         layers.append((overlay_style(overlay.data).kind, "overlay", overlay))
-    return build_scene(layers, planes=planes, windows=windows_of(volume), **kwargs)
+    scene = build_scene(layers, planes=PLANES, windows=windows_of(volume))
+    return scene | pack_layers(layers, most_bytes)
 
 
 def without_bytes(scene):

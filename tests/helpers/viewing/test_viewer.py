@@ -8,13 +8,14 @@ import nibabel as nib
 import numpy as np
 import pytest
 import traitlets
+from IPython.core.events import EventManager, available_events
 from phantoms import bright_voxel, straight, tilted
 from pictures import IMAGES
 from PIL import Image
 from unpacking import codes_of, values_of
 
 from helpers import SliceViewer
-from helpers.viewing import portable
+from helpers.viewing import portable, widget
 from helpers.viewing.slices import colour_table, plane_slice
 
 RNG = np.random.default_rng(0)
@@ -399,7 +400,7 @@ def test_a_closed_viewer_lets_go_of_its_image():
     viewer.close()
     assert viewer.comm is None
     assert repr(viewer) == "SliceViewer(closed)"
-    assert not viewer._scene
+    assert not viewer._scene and not viewer._voxels
     gc.collect()
     assert not any(volume() for volume in volumes)
     assert voxels() is None
@@ -429,3 +430,75 @@ def test_twenty_runs_hold_one_image(cell):
         held.append(weakref.ref(viewer._volume))
     gc.collect()
     assert [volume() is not None for volume in held] == [False] * 19 + [True]
+
+
+# What comes first, where a notebook says when a cell ends.
+
+
+@pytest.fixture
+def shell(monkeypatch):
+    """Return an IPython whose cell has not ended yet, in which every image is a large one."""
+    shell = SimpleNamespace()
+    shell.events = EventManager(shell, available_events)
+    monkeypatch.setattr(widget, "get_ipython", lambda: shell)
+    monkeypatch.setattr(widget, "_AT_ONCE", 0)
+    monkeypatch.delenv("SLICEWISE_PAGE", raising=False)
+    return shell
+
+
+@pytest.mark.parametrize("name", [name for name in IMAGES if name != "tiny"])
+def test_the_planes_seen_first_come_before_the_voxels(name, shell):
+    viewer = SliceViewer(*IMAGES[name]())
+    assert viewer._voxels == {}
+    assert viewer._first["index"] == list(viewer.index) and viewer._first["text"] in words(viewer)
+    for volume, planes in zip(viewer._volumes, viewer._first["details"], strict=True):
+        for plane, layer in zip(viewer._planes, planes, strict=True):
+            across = volume.axes[{"axial": 2, "coronal": 1, "sagittal": 0}[plane]]
+            wanted = plane_slice(volume, plane, viewer.index[across])
+            pixels = codes_of(layer)[..., 0, 0].T
+            assert pixels.shape == wanted.shape
+            if layer["exact"] and not volume.is_colour:
+                np.testing.assert_array_equal(values_of(layer)[pixels], wanted)
+    browser = Browser(viewer)
+    shell.events.trigger("post_execute")
+    assert [set(state) for state in browser.heard] == [{"_voxels", "_first"}]
+    assert viewer._voxels == viewer._pack() and viewer._first == {}
+    shell.events.trigger("post_execute")
+    assert len(browser.heard) == 1
+
+
+def test_displayed_the_voxels_follow_without_the_cells_end(shell, monkeypatch):
+    viewer, order = SliceViewer(straight()), []
+    browser = Browser(viewer)
+    monkeypatch.setattr(
+        widget, "display", lambda bundle, raw: order.append((set(bundle), len(browser.heard)))
+    )
+    viewer._ipython_display_()
+    assert order == [({"application/vnd.jupyter.widget-view+json", "image/png", "text/plain"}, 0)]
+    assert viewer._voxels and len(browser.heard) == 1
+    shell.events.trigger("post_execute")
+    assert len(browser.heard) == 1
+
+
+def test_a_viewer_closed_meanwhile_sends_nothing(shell):
+    viewer = SliceViewer(straight())
+    viewer.close()
+    shell.events.trigger("post_execute")
+    assert not viewer._voxels
+
+
+def test_a_web_page_has_its_voxels_though_none_were_sent(shell, monkeypatch):
+    monkeypatch.setenv("SLICEWISE_PAGE", "1")
+    viewer = SliceViewer(straight())
+    shell.events.trigger("post_execute")
+    assert viewer._voxels == {}
+    assert '"_voxels": {"layers": [{"voxels": "H4sI' in viewer.to_html()
+
+
+def test_small_images_and_programs_without_ipython_send_all_at_once(shell, monkeypatch):
+    monkeypatch.setattr(widget, "_AT_ONCE", straight().dataobj.size)
+    assert SliceViewer(straight())._voxels
+    monkeypatch.setattr(widget, "_AT_ONCE", 0)
+    monkeypatch.setattr(widget, "get_ipython", lambda: None)
+    viewer = SliceViewer(straight())
+    assert viewer._voxels and viewer._first == {}
