@@ -38,6 +38,16 @@ of one voxel would rather stay blurred than be in place. The step by half the sq
 an axis (100: 5, 256: 8): the same organ in more voxels moves more smoothly and shows more noise in each, but
 a K in proportion to the size would miss local motion. Found by trial on brains of 100 to 256 voxels.
 
+**Brightness.** A gain or an offset between the images would pull like motion. The moving image is therefore
+given the mean and the standard deviation of the fixed one, both taken where they overlap *as warped so far*,
+and again every few iterations. Those of the images as they came would not do: a brain that grows fills more
+of the image, and its mean rises. On one warped brain they were 2 % off, which cost a fifth of a voxel. The
+pointwise demons, the classic ones, get no more than the z-scored images.
+
+**How close to come.** The mean squared difference can always be lowered by smoothing the step less, at last
+by moving noise onto noise, while the error of the displacement grows. Where the match counts more, or the
+motion changes within a few voxels, `close_demons` narrows K for as long as that pays.
+
 The displacement is smooth, so that it can live on a lattice coarser than the image: in 3D, a lattice of half
 as many nodes along each axis has an eighth of the nodes to smooth and to compose.
 
@@ -61,6 +71,8 @@ from helpers.registration.checks import (
     check_spacing,
 )
 
+MATCH = 10  # iterations after which the brightness of the images is matched anew
+NOISE = 0.06  # per axis: at most so much of the mean squared difference does noise explain when K is halved
 FLOOR = 0.3  # of the mean evidence is added to the pooled evidence, whatever the unit of the images
 HISTORY = [
     ("level", int), ("iteration", int), ("msd", float), ("accepted", bool), ("step", float),
@@ -81,10 +93,11 @@ class Demons:
         On the fixed grid, in voxels, axes in the order of the array.
     history : structured ndarray, one row for each iteration
         ``level``, 0 is the coarsest; ``iteration``, 0 is the state in which the level began; ``msd``, mean
-        squared difference of the z-scored and blurred images, hence without unit; ``accepted``, whether it
-        is the lowest of the level so far (the level hands on the last state accepted); ``step``, root mean
-        square length of the step that led to the state, in voxels of the level; ``outside``, part of the
-        voxels that look outside the moving image. `pandas.DataFrame` takes it as it is.
+        squared difference of the blurred images, their brightness matched, in units of the fixed image's
+        variance; ``accepted``, whether it is the lowest of the level so far (the level hands on the last
+        state accepted); ``step``, root mean square length of the step that led to the state, in voxels of the
+        level; ``outside``, part of the voxels that look outside the moving image. `pandas.DataFrame` takes it
+        as it is.
     minimum_jacobian : float
         Of x + displacement(x). At or below 0 the displacement folds.
     folded : float
@@ -112,9 +125,10 @@ class State:
     iteration : int
         Number of steps taken on this level.
     msd : float
-        Mean squared difference of the z-scored images, as in the history.
+        Mean squared difference of ``fixed`` and ``warped``, as in the history.
     fixed, warped : ndarray, float32, (*level_shape)
-        Z-scored and blurred images on the grid of the level; warped is NaN outside the field of view.
+        The images on the grid of the level: blurred, ``fixed`` z-scored, ``warped`` matched to it in mean and
+        standard deviation, and NaN outside the field of view.
     lattice_displacement, lattice_update : ndarray, float32, (ndim, *nodes)
         The displacement, and the last step, on the lattice and in its steps.
     displacement, update : ndarray, float32, (ndim, *level_shape)
@@ -156,15 +170,17 @@ def demons(
     alpha=1.0,
     lattice=2,
     momentum=0.8,
-    tolerance=0.005,
+    tolerance=0.01,
     spacing=None,
     callback=None,
     operators=None,
 ):
     """Register two images of the same intensities by demons.
 
-    Both images are z-scored first (their mean becomes 0, their standard deviation 1), so that a gain or an
-    offset between them does not matter. Other differences of contrast do.
+    Both images are z-scored first (their mean becomes 0, their standard deviation 1). With pooled evidence,
+    the moving image is then given the mean and the standard deviation of the fixed one again and again, both
+    taken where the two overlap as warped so far. So a gain or an offset between them does not matter. Other
+    differences of contrast do.
 
     Parameters
     ----------
@@ -178,7 +194,8 @@ def demons(
         Where the gradient comes from: the mean of both images, the fixed image, the warped moving image.
     evidence : {"pooled", "pointwise"}
         Whether numerator and denominator of the force are smoothed before they are divided, or Thirion's
-        force after. The classic demons are ``evidence="pointwise", lattice=1, momentum=0``.
+        force after, with the images z-scored once. The classic demons are ``evidence="pointwise",
+        lattice=1, momentum=0``.
     update : {"compositional", "additive", "diffeomorphic"}
         How a step changes the displacement: u ∘ step, u + step, or u ∘ exp(step). The last is halved while it
         would fold.
@@ -200,7 +217,8 @@ def demons(
         Part of the last step that is added to the next, from 0 to less than 1.
     tolerance : float
         A level ends when in 5 iterations its mean squared difference fell by less than this part. It then
-        returns to the best state it saw.
+        returns to the best state it saw. On warped brains, 0.005 came 3 % closer to the truth in a fifth more
+        time, 0.001 came 8 % closer in twice the time.
     spacing : sequence of float, optional
         Voxel sizes in mm, along the array's axes. Smoothing and forces then measure in mm. Results are in
         voxels all the same.
@@ -264,6 +282,8 @@ def demons(
         step, best, msds = np.zeros_like(u), u, []
         for iteration in range(iterations[level] + 1):
             W = ops.warp(M, u)  # 1
+            if evidence == "pooled" and iteration % MATCH == 0:
+                M, W = fields.matched(M, W, F)
             numerator, denominator, ssd, inside = ops.forces(F, W, nodes, forces, alpha, weights)  # 2
 
             if iteration == 0:
@@ -299,6 +319,44 @@ def demons(
         float(jacobian.min()),
         float((jacobian <= 0).mean()),
     )
+
+
+def close_demons(fixed, moving, sigma_fluid=None, spacing=None, **settings):
+    """Run `demons` again with half the width of the step's Gaussian, for as long as that pays.
+
+    A narrower Gaussian is kept if it lowers the mean squared difference by more than noise explains, and
+    nothing folds; there are at most two halvings. The images then match better, and motion that changes
+    within a few voxels is found; elsewhere the displacement is further from the truth, as noise moves it.
+
+    Parameters
+    ----------
+    fixed, moving, spacing, **settings
+        As `demons` takes them. A callback sees every run.
+    sigma_fluid : float, optional
+        The widest Gaussian, that of the first run; by default that of `demons`.
+
+    Returns
+    -------
+    Demons
+        Of the last run that was kept.
+
+    Notes
+    -----
+    Where `demons` has found the motion, a narrower Gaussian still lowers the mean squared difference, as it
+    moves noise onto noise: on simulated brains by 9 to 11 % in 2D and by up to 14 % in 3D for each halving,
+    that is by 5 % for each component of the displacement. Asked for are 6 % (`NOISE`). Where there was motion
+    left to find, in simulated breathing, it fell by 15 to 29 %.
+    """
+    result = demons(fixed, moving, sigma_fluid=sigma_fluid, spacing=spacing, **settings)
+    ndim = len(result.displacement)
+    [widest] = _sigmas(result.warped.shape, check_spacing(spacing, ndim), sigma_fluid=sigma_fluid)
+    for width in (widest / 2, widest / 4):
+        closer = demons(fixed, moving, sigma_fluid=width, spacing=spacing, **settings)
+        before, after = (run.history["msd"][run.history["accepted"]][-1] for run in (result, closer))
+        if closer.folded or after > (1 - NOISE * ndim) * before:
+            break
+        result = closer
+    return result
 
 
 def _sigmas(shape, spacing, **given):

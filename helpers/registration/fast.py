@@ -9,6 +9,7 @@ No sum crosses rows before all rows are there, so that results do not depend on 
 is numba's (the variable NUMBA_NUM_THREADS, by default all cores). `compile_all` compiles ahead.
 """
 
+import math
 import os
 from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
@@ -25,6 +26,7 @@ __all__ = ["compose", "forces", "jacobian", "resample", "resample_image", "smoot
 SMALLEST_FOR_THREADS = 2**18  # voxels; below, handing out the work takes longer than the work
 AHEAD = 6  # planes by which `warp` reads the image before it looks it up
 BLOCK = 1024  # floats of a row that are worked on at once, so that they stay in the cache
+SHORT = 256  # floats; of shorter rows several are worked on at once, as if they were one
 
 # Not "fast": it would let the compiler assume that there are no NaNs, which are our field of view.
 _OPTIONS = {"nogil": True, "error_model": "numpy", "fastmath": {"contract", "reassoc", "nsz", "arcp"}}
@@ -48,12 +50,12 @@ def warp(image, displacement):
     return warped.reshape(image.shape)
 
 
-def forces(fixed, warped, lattice, gradient="symmetric", alpha=0.25, weights=(1.0, 1.0, 1.0)):
+def forces(fixed, warped, lattice, gradient="symmetric", alpha=1.0, weights=(1.0, 1.0, 1.0)):
     """Return numerator, evidence, sum of squares and voxels inside; see `operators.forces`."""
     ndim = fixed.ndim
     one, other = {"fixed": (fixed, fixed), "moving": (warped, warped), "symmetric": (fixed, warped)}[gradient]
     nodes = (1,) * (3 - ndim) + tuple(lattice)
-    starts = [np.append(cell_starts(n, m), n) for n, m in zip(_volume(fixed).shape, nodes, strict=True)]
+    starts = [_cells(n, m) for n, m in zip(_volume(fixed).shape, nodes, strict=True)]
     numerator = np.empty((ndim, *nodes), np.float32)
     evidence = np.empty(nodes, np.float32)
     sums = np.empty((nodes[0] * nodes[1], 2))
@@ -71,36 +73,27 @@ def smooth(field, sigma):
     for axis, width in enumerate(sigma, start=1):
         if width <= 0:
             continue
-        weights = gaussian(width)
-        # From the centre outwards; filled up with zeros to a multiple of three, which are added at once.
-        weights = np.append(weights[len(weights) // 2 :], np.zeros(-(len(weights) // 2) % 3, np.float32))
-        radius, n = len(weights) - 1, shape[axis]
-        at = np.clip(np.arange(-radius, n + radius), 0, n - 1)
+        n, weights = shape[axis], _half_gaussian(float(width))
+        before, after = math.prod(shape[:axis]), math.prod(shape[axis + 1 :])
         smoothed = np.empty(shape, np.float32)
-        if axis == len(shape) - 1:
-            lines = field.reshape(-1, n)
-            _share(_smooth_rows, len(lines), size, lines, weights, at, smoothed.reshape(-1, n))
+        if after == 1:
+            lines, out = field.reshape(before, n), smoothed.reshape(before, n)
+            _share(_smooth_rows, before, size, lines, weights, out)
         else:
-            blocks = (int(np.prod(shape[:axis])), n, int(np.prod(shape[axis + 1 :])))
-            units = blocks[0] * -(-blocks[2] // BLOCK)
-            _share(
-                _smooth_columns,
-                units,
-                size,
-                field.reshape(blocks),
-                weights,
-                at,
-                smoothed.reshape(blocks),
-            )
+            slabs, out = field.reshape(before, n, after), smoothed.reshape(before, n, after)
+            if after < SHORT:
+                _share(_smooth_slabs, before, size, slabs, weights, out)
+            else:
+                _share(_smooth_columns, before * -(-after // BLOCK), size, slabs, weights, out)
         field = smoothed
     return field
 
 
-def compose(first, then):
-    """Return first ∘ then; see `fields.compose`."""
-    composed = np.empty(then.shape, np.float32)
-    fields = _volumes(first), _volumes(then), _volumes(composed)
-    _share(_compose, fields[0].shape[1] * fields[0].shape[2], first.size, *fields)
+def compose(u, s):
+    """Return u ∘ s; see `fields.compose`."""
+    composed = np.empty(s.shape, np.float32)
+    fields = _volumes(u), _volumes(s), _volumes(composed)
+    _share(_compose, fields[0].shape[1] * fields[0].shape[2], u.size, *fields)
     return composed
 
 
@@ -178,6 +171,24 @@ def _volumes(field):
     return field.reshape(len(field), *(1,) * (4 - field.ndim), *field.shape[1:])
 
 
+# What depends on sizes only is kept: for small images it takes as long as the work of an iteration.
+
+
+@lru_cache(maxsize=64)
+def _half_gaussian(width):
+    """Return the weights from the centre outwards, with zeros up to a multiple of three."""
+    weights = gaussian(width)
+    radius = len(weights) // 2
+    return np.append(weights[radius:], np.zeros(-radius % 3, np.float32))
+
+
+@lru_cache(maxsize=64)
+def _cells(n, m):
+    """Return the first of ``n`` voxels in each of ``m`` cells, and the end."""
+    return np.append(cell_starts(n, m), n)
+
+
+@lru_cache(maxsize=64)
 def _tables(old, new):
     """Return for each axis where the new grid lies in the old one, and the ratio of their shapes."""
     tables = [table for pair in zip(old, new, strict=True) for table in between(*pair)]
@@ -416,40 +427,73 @@ def _sum_cells(part, starts, out):
 
 
 @_compiled
-def _smooth_columns(field, weights, at, out, start, stop):
-    """Smooth along the middle axis of (a, n, b), in blocks of the last; ``at`` leads back to the inside."""
-    per_row = -(-field.shape[2] // BLOCK)
-    radius = len(weights) - 1
+def _smooth_columns(field, weights, out, start, stop):
+    """Smooth along the middle axis of (a, n, b), in blocks of the last."""
+    _, n, b = field.shape
+    blocks, end = -(-b // BLOCK), n - 1
     for unit in range(start, stop):
-        a, first = unit // per_row, unit % per_row * BLOCK
-        last = min(first + BLOCK, field.shape[2])
-        for i in range(field.shape[1]):
+        a, first = unit // blocks, unit % blocks * BLOCK
+        last = min(first + BLOCK, b)
+        for i in range(n):
             line = out[a, i, first:last]
             _scale(field[a, i, first:last], weights[0], line)
-            for t in range(1, radius + 1, 3):
-                lows, highs = at[radius + i - t - 2 :], at[radius + i + t :]
+            for t in range(1, len(weights), 3):
                 _add_pairs(
-                    field[a, lows[2], first:last], field[a, highs[0], first:last], weights[t],
-                    field[a, lows[1], first:last], field[a, highs[1], first:last], weights[t + 1],
-                    field[a, lows[0], first:last], field[a, highs[2], first:last], weights[t + 2], line,
+                    field[a, max(i - t, 0), first:last], field[a, min(i + t, end), first:last], weights[t],
+                    field[a, max(i - t - 1, 0), first:last], field[a, min(i + t + 1, end), first:last],
+                    weights[t + 1],
+                    field[a, max(i - t - 2, 0), first:last], field[a, min(i + t + 2, end), first:last],
+                    weights[t + 2], line,
                 )  # fmt: skip
 
 
 @_compiled
-def _smooth_rows(field, weights, at, out, start, stop):
+def _smooth_slabs(field, weights, out, start, stop):
+    """Smooth along the middle axis of (slabs, n, b): each slab, with its border, as one long line."""
+    _, n, b = field.shape
     radius = len(weights) - 1
-    n = field.shape[1]
-    padded = np.empty(n + 2 * radius, np.float32)
-    for row in range(start, stop):
-        for k in range(len(at)):
-            padded[k] = field[row, at[k]]
-        _scale(padded[radius : radius + n], weights[0], out[row])
+    padded = np.empty((n + 2 * radius) * b, np.float32)
+    for slab in range(start, stop):
+        for i in range(n + 2 * radius):
+            padded[i * b : (i + 1) * b] = field[slab, min(max(i - radius, 0), n - 1)]
+        _smooth_line(padded, b, weights, out[slab].reshape(-1))
+
+
+@_compiled
+def _smooth_rows(field, weights, out, start, stop):
+    """Smooth along the last axis of (rows, n): several rows, each with its border, as one long line."""
+    radius, n = len(weights) - 1, field.shape[1]
+    length = n + 2 * radius
+    at_once = max(1, BLOCK // length)
+    padded = np.empty(at_once * length, np.float32)
+    smoothed = np.empty(at_once * length - 2 * radius, np.float32)
+    for first in range(start, stop, at_once):
+        rows = min(at_once, stop - first)
+        for row in range(rows):
+            line, begin = field[first + row], row * length
+            padded[begin : begin + radius] = line[0]
+            padded[begin + radius : begin + radius + n] = line
+            padded[begin + radius + n : begin + length] = line[n - 1]
+        _smooth_line(padded, 1, weights, smoothed[: rows * length - 2 * radius])
+        for row in range(rows):
+            out[first + row] = smoothed[row * length : row * length + n]
+
+
+@_compiled
+def _smooth_line(padded, step, weights, out):
+    """Write to ``out`` the weighted sum of what lies at multiples of ``step`` before and after each place."""
+    radius = len(weights) - 1
+    for first in range(0, len(out), BLOCK):
+        last = min(first + BLOCK, len(out))
+        low, high = radius * step + first, radius * step + last
+        _scale(padded[low:high], weights[0], out[first:last])
         for t in range(1, radius + 1, 3):
-            low, high = radius - t, radius + t
+            one, two, three = t * step, (t + 1) * step, (t + 2) * step
             _add_pairs(
-                padded[low : low + n], padded[high : high + n], weights[t],
-                padded[low - 1 : low - 1 + n], padded[high + 1 : high + 1 + n], weights[t + 1],
-                padded[low - 2 : low - 2 + n], padded[high + 2 : high + 2 + n], weights[t + 2], out[row],
+                padded[low - one : high - one], padded[low + one : high + one], weights[t],
+                padded[low - two : high - two], padded[low + two : high + two], weights[t + 1],
+                padded[low - three : high - three], padded[low + three : high + three], weights[t + 2],
+                out[first:last],
             )  # fmt: skip
 
 
@@ -469,18 +513,18 @@ def _add_pairs(low1, high1, weight1, low2, high2, weight2, low3, high3, weight3,
 
 
 @_compiled
-def _compose(first, then, out, start, stop):
-    ndim, n0, n1, n2 = first.shape
-    u = np.zeros((3, n2), np.float32)
+def _compose(u, s, out, start, stop):
+    ndim, n0, n1, n2 = u.shape
+    step = np.zeros((3, n2), np.float32)
     at, part = np.empty(n2, np.uint32), np.empty((3, n2), np.float32)
     for row in range(start, stop):
         i, j = row // n1, row % n1
         for c in range(ndim):
-            u[c + 3 - ndim] = then[c, i, j]
-        _place(u, i, j, (n0, n1, n2), np.float32(np.inf), at, part)
+            step[c + 3 - ndim] = s[c, i, j]
+        _place(step, i, j, (n0, n1, n2), np.float32(np.inf), at, part)
         for c in range(ndim):
-            _look_up(first[c].reshape(-1), at, part, (n0, n1, n2), out[c, i, j])
-            _add(then[c, i, j], out[c, i, j])
+            _look_up(u[c].reshape(-1), at, part, (n0, n1, n2), out[c, i, j])
+            _add(s[c, i, j], out[c, i, j])
 
 
 @_compiled

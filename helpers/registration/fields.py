@@ -68,33 +68,33 @@ def warp(image, displacement, order=1, outside=np.nan):
     return np.where(inside, warped, dtype.type(outside))
 
 
-def compose(first, then):
-    """Return the displacement that looks up ``then`` and, from where it leads, ``first``.
+def compose(u, s):
+    """Return u ∘ s, the displacement that follows ``s`` and, from where it leads, ``u``.
 
-    With phi(x) = x + first(x) and psi(x) = x + then(x), the result stands for phi(psi(x)):
+    With phi(x) = x + u(x) and psi(x) = x + s(x), the result stands for phi(psi(x)):
 
-        result(x) = then(x) + first(x + then(x))
+        (u ∘ s)(x) = s(x) + u(x + s(x))
 
-    Warping by it equals warping by ``first`` and the outcome by ``then``.
+    Warping an image by it equals warping by ``u`` and the outcome by ``s``.
 
     Parameters
     ----------
-    first, then : ndarray, (ndim, *shape)
+    u, s : ndarray, (ndim, *shape)
         In voxels of the same grid.
 
     Returns
     -------
     ndarray, float32, (ndim, *shape)
     """
-    first, then = check_displacement(first), check_displacement(then)
-    if first.shape != then.shape:
+    u, s = check_displacement(u), check_displacement(s)
+    if u.shape != s.shape:
         raise ValueError(
-            f"The displacements have shapes {first.shape} and {then.shape}; "
+            f"The displacements have shapes {u.shape} and {s.shape}; "
             "resample one of them, so that both lie on one grid."
         )
-    points = identity(then.shape[1:]) + then
-    looked_up = [ndi.map_coordinates(part, points, order=1, mode="nearest") for part in first]
-    return then + np.stack(looked_up)
+    points = identity(s.shape[1:]) + s
+    looked_up = [ndi.map_coordinates(part, points, order=1, mode="nearest") for part in u]
+    return s + np.stack(looked_up)
 
 
 def invert(displacement, tolerance=1e-3, iterations=100):
@@ -266,6 +266,28 @@ def z_scored(image):
     centred = (image - image.dtype.type(mean)).ravel()
     sd = np.sqrt(np.einsum("i,i", centred, centred, dtype=np.float64) / image.size)
     return (centred / image.dtype.type(sd)).astype(np.float32, copy=False).reshape(image.shape)
+
+
+def matched(moving, warped, fixed):
+    """Return a moving image and its warped version with the mean and the SD of the fixed image.
+
+    Mean and standard deviation are taken where ``warped`` is not NaN; if it is NaN or constant there, nothing
+    is changed. All are float32.
+    """
+    inside = np.isfinite(warped)
+    number = max(np.count_nonzero(inside), 1)
+    moments = []
+    for image in (fixed, warped):
+        seen = np.where(inside, image, np.float32(0)).ravel()
+        mean = seen.sum(dtype=np.float64) / number
+        square = np.einsum("i,i", seen, seen, dtype=np.float64) / number
+        moments += [mean, np.sqrt(max(square - mean**2, 0))]
+    fixed_mean, fixed_sd, mean, sd = moments
+    if not sd > 0:
+        return moving, warped
+    gain = np.float32(fixed_sd / sd)
+    offset = np.float32(fixed_mean - fixed_sd / sd * mean)
+    return gain * moving + offset, gain * warped + offset
 
 
 def pyramid(image, shapes, ops):

@@ -20,7 +20,7 @@ def warp(image, displacement):
     return fields.warp(image, resample(displacement, image.shape))
 
 
-def forces(fixed, warped, lattice, gradient="symmetric", alpha=0.25, weights=(1.0, 1.0, 1.0)):
+def forces(fixed, warped, lattice, gradient="symmetric", alpha=1.0, weights=(1.0, 1.0, 1.0)):
     """Return what the voxels say about the step to take: numerator and denominator of Thirion's force.
 
     With d = fixed - warped and g the gradient of the fixed image, of the warped moving image, or the mean of

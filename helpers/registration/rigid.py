@@ -141,8 +141,8 @@ def _align(fixed, moving, levels, spacing, linear):
         path = [(start, p)]
 
         found = minimize(
-            cost, p, jac=True, method="BFGS", callback=_recorder(path),
-            options={"gtol": 1e-6, "maxiter": 100},
+            cost, p, jac=True, method="L-BFGS-B", callback=_recorder(path),
+            options={"ftol": 1e-6, "gtol": 1e-6, "maxiter": 100, "maxls": 10},
         )  # fmt: skip
         if found.fun < start:
             p = found.x

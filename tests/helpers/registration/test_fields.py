@@ -7,6 +7,7 @@ from scipy.linalg import expm
 from textures import error, linear, rotation, shift, texture
 
 from helpers.registration import compose, exponential, identity, invert, jacobian, resample, warp
+from helpers.registration.fields import matched
 
 SHAPES = [(40, 47), (22, 25, 28)]
 
@@ -180,3 +181,23 @@ def test_identity_holds_coordinates():
 def test_errors_say_what_is_wrong(call, message):
     with pytest.raises(ValueError, match=message):
         call()
+
+
+def test_brightness_is_matched_where_the_images_overlap():
+    fixed = texture(np.indices((30, 33))).astype(np.float32)
+    moving = (40 + 3 * fixed).astype(np.float32)
+    warped = moving.copy()
+    warped[:5] = np.nan
+    fixed[:5] = 1000  # not seen by the moving image
+    moving, warped = matched(moving, warped, fixed)
+    np.testing.assert_allclose(warped[5:], fixed[5:], atol=1e-4)
+    np.testing.assert_allclose(moving[5:], fixed[5:], atol=1e-4)
+    assert np.isnan(warped[:5]).all()
+
+
+@pytest.mark.parametrize("value", [7, np.nan])
+def test_brightness_without_contrast_or_overlap_is_left_alone(value):
+    fixed = texture(np.indices((9, 8))).astype(np.float32)
+    moving, warped = 2 * fixed, np.full((9, 8), value, np.float32)
+    for result, image in zip(matched(moving, warped, fixed), (moving, warped), strict=True):
+        np.testing.assert_array_equal(result, image)
