@@ -2,8 +2,8 @@
 
 from helpers.viewing.comparison import compare
 from helpers.viewing.explore import explore
-from helpers.viewing.figures import montage, show_plane
+from helpers.viewing.figures import montage, show_field, show_plane
 from helpers.viewing.monitor import RegistrationMonitor
 from helpers.viewing.viewer import SliceViewer
 
-__all__ = ["RegistrationMonitor", "SliceViewer", "compare", "explore", "montage", "show_plane"]
+__all__ = ["RegistrationMonitor", "SliceViewer", "compare", "explore", "montage", "show_field", "show_plane"]
