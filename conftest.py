@@ -27,7 +27,7 @@ del os, warnings, category
 
 
 def pytest_collect_file(file_path, parent):
-    if file_path in lessonfile.LESSONS or file_path == lessonfile.TEMPLATE:
+    if file_path in (*lessonfile.LESSONS, *lessonfile.PAGES, lessonfile.TEMPLATE):
         return LessonFile.from_parent(parent, path=file_path)
     return None
 
@@ -38,10 +38,10 @@ def sources():
 
 
 class LessonFile(pytest.File):
-    """A lesson; it collects one run per source of data."""
+    """A lesson; it collects one run per source of data. Pages name theirs themselves, and run once."""
 
     def collect(self):
-        for source in sources():
+        for source in ("bundled",) if self.path in lessonfile.PAGES else sources():
             yield LessonRun.from_parent(self, path=self.path, name=source, nodeid=f"{self.nodeid}::{source}")
 
 

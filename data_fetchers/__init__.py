@@ -41,7 +41,7 @@ OASIS_COLUMNS = (
     "csf_vol",
 )
 PARTICIPANT_COLUMNS = ("participant_id", "age", "sex", "alzheimers")
-MOST_SUBJECTS = 403  # of the published maps
+MOST_SUBJECTS = {"bundled": 416, "original": 403}  # people in OASIS-1; those of them with maps
 
 
 def fetch_brain_t1(source=None):
@@ -227,7 +227,8 @@ def fetch_oasis_subjects(source=None, n_subjects=100):
     source : {"bundled", "original"}, optional
         A simulated cohort, or people of the OASIS-1 collection, whose maps nilearn downloads.
     n_subjects : int, optional
-        How many people, from 1 to 403. A small cohort is the beginning of a large one.
+        How many people, from 1 to 416, or to 403 of the original. A small cohort is the beginning of a
+        large one.
 
     Returns
     -------
@@ -248,8 +249,9 @@ def fetch_oasis_subjects(source=None, n_subjects=100):
     """
     source = chosen_source(source)
     whole = isinstance(n_subjects, int) and not isinstance(n_subjects, bool)
-    if not whole or not 1 <= n_subjects <= MOST_SUBJECTS:
-        raise ValueError(f"n_subjects is {n_subjects!r}; choose a whole number from 1 to {MOST_SUBJECTS}.")
+    if not whole or not 1 <= n_subjects <= MOST_SUBJECTS[source]:
+        most = MOST_SUBJECTS[source]
+        raise ValueError(f"n_subjects is {n_subjects!r}; choose a whole number from 1 to {most}.")
     if source == "original":
         table, images, truth = *_oasis_of_nilearn(n_subjects), None
     else:

@@ -14,6 +14,12 @@ import jupytext
 
 ROOT = Path(__file__).resolve().parent.parent
 LESSONS = sorted((ROOT / "lessons").glob("[0-9][0-9]_*.md"))
+# Other pages that are notebooks too: they run, but need no objectives, exercises and questions.
+PAGES = sorted(
+    path
+    for path in (ROOT / "lessons").glob("[!0-9]*.md")
+    if path.read_text(encoding="utf-8").startswith("---\njupytext:")
+)
 TEMPLATE = ROOT / "tests" / "lessons" / "template.md"
 
 

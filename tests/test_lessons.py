@@ -26,6 +26,7 @@ NO_CLAIM = re.compile(
 NUMBER = re.compile(r"[−-]?\d[\d  .,:×]*\d|[−-]?\d")
 
 each_lesson = pytest.mark.parametrize("path", LESSONS, ids=lambda path: path.stem)
+each_notebook = pytest.mark.parametrize("path", [*LESSONS, *lessonfile.PAGES], ids=lambda path: path.stem)
 
 
 def code_cells(path):
@@ -49,7 +50,7 @@ def exercises(path):
     return re.findall(r"^:::+\{exercise\} (.+)\n:label: ([\w-]+)", text, flags=re.M)
 
 
-@each_lesson
+@each_notebook
 def test_saving_in_jupyterlab_changes_nothing(path, tmp_path):
     shutil.copy(path, tmp_path)
     shutil.copy(ROOT / "jupytext.toml", tmp_path)
@@ -133,7 +134,7 @@ def test_predict_first_questions_answer_every_choice(path):
         assert all(len(feedback.split()) >= 5 for _, feedback in choices)
 
 
-@each_lesson
+@each_notebook
 def test_tags_are_known_and_folded_cells_explain_themselves(path):
     for cell in code_cells(path):
         for tag in tags(cell):
@@ -147,7 +148,7 @@ def test_tags_are_known_and_folded_cells_explain_themselves(path):
             assert cell.source.startswith("# "), "Lab shows the first line of a folded cell"
 
 
-@each_lesson
+@each_notebook
 def test_magics_are_allowed(path):
     for cell in code_cells(path):
         for line in cell.source.splitlines():
@@ -156,14 +157,14 @@ def test_magics_are_allowed(path):
             assert not word.startswith("%") or word in ALLOWED_MAGICS, f"magic is not allowed: {line}"
 
 
-@each_lesson
+@each_notebook
 def test_cells_are_short(path):
     for cell in code_cells(path):
         if points(cell) is None and not tags(cell) & {"test", "solution", "exercise"}:
             assert len(cell.source.splitlines()) <= LONGEST_CELL, cell.source
 
 
-@each_lesson
+@each_notebook
 def test_pictures_are_computed_not_pasted(path):
     text = path.read_text(encoding="utf-8")
     assert not re.search(r"!\[|\{figure\}|\{image\}|<img", text), "a stored picture grows stale; compute it"
@@ -176,7 +177,7 @@ def test_no_picture_lies_among_the_lessons():
     assert not pictures
 
 
-@each_lesson
+@each_notebook
 def test_every_number_in_the_prose_is_proved(path):
     """A hidden cell compares each number with a computed one, or names its source."""
     proved, published = [], []
@@ -207,7 +208,7 @@ def proved_text(node):
     return node.test.comparators[0].value
 
 
-@each_lesson
+@each_notebook
 @pytest.mark.parametrize(
     "command", [["check"], ["format", "--check", "--diff", "--line-length=88"]], ids=["lint", "format"]
 )

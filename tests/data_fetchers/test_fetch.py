@@ -149,12 +149,25 @@ def test_oasis_subjects_bundled(bundled):
     assert cache.find_made("oasis_subjects", 2) == d.paths[0].parents[1]
 
 
-@pytest.mark.parametrize("n_subjects", [0, -1, 404, 1.5, True, "2", None])
-def test_oasis_subjects_out_of_range(n_subjects):
+@pytest.mark.parametrize(("source", "most"), [("bundled", 416), ("original", 403)])
+@pytest.mark.parametrize("n_subjects", [0, -1, "one too many", 1.5, True, "2", None])
+def test_oasis_subjects_out_of_range(source, most, n_subjects):
+    n_subjects = most + 1 if n_subjects == "one too many" else n_subjects
     with pytest.raises(
-        ValueError, match=f"n_subjects is {n_subjects!r}; choose a whole number from 1 to 403."
+        ValueError, match=f"n_subjects is {n_subjects!r}; choose a whole number from 1 to {most}."
     ):
-        fetch_oasis_subjects(n_subjects=n_subjects)
+        fetch_oasis_subjects(source, n_subjects=n_subjects)
+
+
+@pytest.mark.parametrize(("source", "most"), [("bundled", 416), ("original", 403)])
+def test_oasis_subjects_takes_everybody(source, most, monkeypatch):
+    def reached(*arguments):
+        raise data_fetchers.FetchError("reached")
+
+    monkeypatch.setattr(cache, "made", reached)
+    monkeypatch.setattr("data_fetchers._oasis_of_nilearn", reached)
+    with pytest.raises(data_fetchers.FetchError, match="reached"):
+        fetch_oasis_subjects(source, n_subjects=most)
 
 
 def test_oasis_subjects_original_asks_nilearn(folders, monkeypatch, capsys):
