@@ -681,7 +681,8 @@ def main(arguments=None):
         description="Measure the volumes of brains: subject by subject, then all into one table.",
         epilog="A scheduler runs 'participant' many times at once, with other labels each time, and then "
         "'group' once. What is done already is not done again, so a run that was stopped is simply started "
-        "anew. The exit code is 0 if all went well, 1 if a subject failed, 2 if the call is wrong.",
+        "anew. The exit code is 0 if all went well, 1 if a subject failed, 2 if the call is wrong, "
+        "and 130 if it was interrupted.",
     )
     add = parser.add_argument
     add("input", type=Path, help="folder with participants.tsv and sub-*/**/sub-*_T1w.nii.gz (as in BIDS)")
@@ -707,7 +708,11 @@ def main(arguments=None):
             parser.error(f"there is no {', '.join(sorted(unknown))} in {options.input}.")
         if asked:
             subjects = [subject for subject in subjects if subject.label in asked]
-        table = measure_cohort(subjects, participants=participants)
+        try:
+            table = measure_cohort(subjects, participants=participants)
+        except KeyboardInterrupt:
+            print("Stopped. What was measured is kept; the same command goes on from there.", file=sys.stderr)
+            return 130  # as a shell has it
     else:
         table = _table(subjects, participants, lambda jobs: ((at, _gathered(paths)) for at, paths in jobs))
         _write(options.output / "volumes.tsv", table.to_csv(sep="\t", index=False, na_rep="n/a"))
@@ -715,7 +720,7 @@ def main(arguments=None):
     failed = table[table["error"].notna()]
     print(f"{len(table)} subjects, {len(failed)} failed")
     for label, error in zip(failed["participant_id"], failed["error"], strict=True):
-        print(f"{label}: {error}", file=sys.stderr)
+        print(error if error.startswith(label) else f"{label}: {error}", file=sys.stderr)
     return int(len(failed) > 0)
 
 

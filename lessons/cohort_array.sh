@@ -7,11 +7,12 @@
 # Activate the course's Python environment first. Run the same again after a failure: what is done stays done.
 #SBATCH --job-name=cohort
 #SBATCH --cpus-per-task=1
-#SBATCH --mem=1G
+#SBATCH --mem=2G
 #SBATCH --time=00:15:00
 set -eu
 input=$1
 output=$2
+: "${SLURM_ARRAY_TASK_ID:?is not set; submit with --array, as shown above}"
 per_task=10
 
 # The labels stand in the first column, under one line of heading.

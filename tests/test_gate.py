@@ -78,7 +78,7 @@ def test_each_fault_is_found_and_nothing_else(tmp_path):
 def test_a_cell_that_never_ends_fails_and_so_does_all_after_it(tmp_path):
     pyproject = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
     run_lesson(tmp_path, ["1"])  # lays the files
-    (tmp_path / "pyproject.toml").write_text(pyproject.replace("cell-timeout=120", "cell-timeout=1"))
+    (tmp_path / "pyproject.toml").write_text(pyproject.replace("cell-timeout=300", "cell-timeout=1"))
     lesson = tmp_path / "lessons" / "01_trial.md"
     lesson.write_text(HEADER + "\n```{code-cell} ipython3\nwhile True: pass\n```\n\n```{code-cell}\n1\n```\n")
     run = run_pytest(tmp_path)
