@@ -382,7 +382,8 @@ async def measure_static(browser, folder):
     design = DESIGNS[1]
     context = await browser.new_context(viewport={"width": 1400, "height": 1000})
     page = await context.new_page()
-    await page.add_init_script(f"({OBSERVER})({json.dumps(design.drawn)})")
+    drawn = f".slicewise-still img, {design.drawn}"  # the still picture, until the planes have replaced it
+    await page.add_init_script(f"({OBSERVER})({json.dumps(drawn)})")
     session = await context.new_cdp_session(page)
     await session.send("Network.enable")
     traffic = Traffic(session)

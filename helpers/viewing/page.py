@@ -32,9 +32,13 @@ _SHIM = """
   };
   const source = place.querySelector("script[type='text/plain']").textContent;
   const module = await import(URL.createObjectURL(new Blob([source], { type: "text/javascript" })));
+  const still = place.querySelector(".slicewise-still");
   const live = document.createElement("div");
-  module.default.render({ model, el: live });
-  place.querySelector(".slicewise-still").replaceWith(live);
+  live.className = "slicewise-waiting";
+  still.after(live);
+  await module.default.render({ model, el: live }).drawn;
+  live.classList.remove("slicewise-waiting");
+  still.remove();
 })(document.currentScript.parentElement);
 """
 

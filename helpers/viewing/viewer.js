@@ -10,7 +10,8 @@
 export default {
   render({ model, el }) {
     const viewer = new Viewer(model, el);
-    return () => viewer.close();
+    // A web page shows its still picture until the planes are drawn.
+    return Object.assign(() => viewer.close(), { drawn: viewer.drawn });
   },
 };
 
@@ -425,7 +426,7 @@ class Viewer {
     this.compares = Boolean(scene.modes);
     this.registers = Boolean(scene.images);
     this.build();
-    this.load();
+    this.drawn = this.load();
     const first = this.get("_first");
     if (first?.details) this.hear(first);
   }
