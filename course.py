@@ -594,7 +594,7 @@ def lab(folder=None, port=8888, browser=True):
 def test(arguments=()):
     """Run the tests: `pytest` with these arguments, else all tests on all cores."""
     chromium = find_chromium()
-    set_up({"test", "book"})
+    set_up({"test", "book", "classroom"})
     arguments = list(arguments) or ["-n", str(os.cpu_count() or 1), "--dist", "loadfile"]
     return hand_over([str(PYTHON), "-m", "pytest"] + arguments, REPO, SLICEWISE_CHROMIUM=chromium)
 
@@ -603,6 +603,15 @@ def data(arguments):
     """Pass a command to `data_fetchers`, which lists, gets, checks and repairs the data sets."""
     set_up()
     return hand_over([str(PYTHON), "-m", "data_fetchers"] + (list(arguments) or ["list"]), REPO)
+
+
+def classroom(arguments):
+    """Pass a command to `classroom`, which makes and grades notebooks, from where the teacher stands."""
+    if not arguments:
+        example = command("classroom student ../my-class")
+        raise Refusal(f"Say whose notebooks and where they go, for example `{example}`.")
+    set_up({"classroom"} if arguments[0] in ("nbgrader", "release", "grade") else ())
+    return hand_over([str(PYTHON), "-P", "-m", "classroom"] + list(arguments), Path.cwd())
 
 
 def find_chromium():
@@ -857,6 +866,8 @@ def parser():
     each.usage = "course.py test [-h] [PYTEST ARGUMENT ...]"
     each = add("data", "list the data sets; `get --all` fetches, `check` verifies and `repair` mends them")
     each.usage = "course.py data [-h] [COMMAND ...]"
+    each = add("classroom", "make the notebooks of a class, and grade them: `student OUT`, `grade COURSE`")
+    each.usage = "course.py classroom [-h] {student,instructor,nbgrader,release,grade} ..."
     add("book", "build the website")
     add("clean", "remove the environment, the built website and caches; never lessons or data")
     return top
@@ -866,7 +877,7 @@ def run(words):
     """Carry out one command line and return the exit code."""
     top = parser()
     options, others = top.parse_known_args(words)
-    if others and options.command not in ("test", "data"):
+    if others and options.command not in ("test", "data", "classroom"):
         top.error(f"unrecognized arguments: {' '.join(others)}")
     if options.command == "lab":
         return lab(options.folder, options.port, not options.no_browser)
@@ -876,6 +887,8 @@ def run(words):
         return test(others)
     if options.command == "data":
         return data(others)
+    if options.command == "classroom":
+        return classroom(others)
     if options.command is None:
         top.print_help()
         return 0

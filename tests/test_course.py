@@ -431,6 +431,19 @@ def test_data_commands_go_to_data_fetchers(finished):
     assert words[-1] == "list"
 
 
+def test_classroom_commands_run_where_the_teacher_is(course, capsys, monkeypatch, tmp_path):
+    asked = []
+    monkeypatch.setattr(course, "set_up", asked.append)
+    monkeypatch.chdir(tmp_path)
+    words, folder, _ = course.main(["classroom", "student", "1", "out"])
+    assert words[1:] == ["-P", "-m", "classroom", "student", "1", "out"] and folder == tmp_path
+    course.main(["classroom", "nbgrader", "out"])
+    course.main(["classroom", "release", "out"])
+    course.main(["classroom", "grade", "out", "--trust-students"])
+    assert asked == [(), *[{"classroom"}] * 3]  # a learner needs no nbgrader
+    assert "classroom student ../my-class" in refused(capsys, course.main(["classroom"]))
+
+
 def test_arguments_go_to_pytest(course, monkeypatch, tmp_path):
     browser = tmp_path / "chromium"
     browser.write_text("")
