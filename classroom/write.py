@@ -33,6 +33,14 @@ c.OverwriteCells.add_missing_cells = True
 c.Execute.timeout = 120  # of `nbgrader validate`, which runs the solutions
 '''
 
+# No JupyterLab has nbgrader's buttons but one that is told of these by JUPYTER_CONFIG_PATH.
+BUTTONS = {
+    ".jupyter/labconfig/page_config.json": {"disabledExtensions": {"@jupyter/nbgrader": False}},
+    ".jupyter/jupyter_server_config.json": {
+        "ServerApp": {"jpserver_extensions": {"nbgrader.server_extensions.formgrader": True}}
+    },
+}
+
 
 def find_lessons(names):
     """Return the lesson files that are meant.
@@ -111,6 +119,7 @@ def make(product, paths):
     if product == "nbgrader":
         files["nbgrader_config.py"] = CONFIG.encode()
         files["syllabus.csv"] = table(rows).encode()
+        files |= {name: (json.dumps(settings) + "\n").encode() for name, settings in BUTTONS.items()}
     return files
 
 

@@ -106,9 +106,12 @@ def test_graded_points_are_those_of_the_checks(path):
         if points(cell) is not None
     }
     graded = [cell.metadata.get("nbgrader", {}) for cell in convert.nbgrader(text_of(path), GLOSSARY).cells]
-    assert {each["grade_id"]: each["points"] for each in graded if each.get("grade")} == wanted
+    worth = [each for each in graded if each.get("grade")]
+    assert {each["grade_id"]: each["points"] for each in worth if not each["solution"]} == wanted
     rows = convert.syllabus(text_of(path))
-    assert {row[0].split(".")[1]: row[3] for row in rows} == wanted
+    assert {row[0].split(".")[-1]: row[3] for row in rows} == {e["grade_id"]: e["points"] for e in worth}
+    by_hand = [each["grade_id"] for each in worth if each["solution"]]
+    assert by_hand == [row[0] for row in rows if row[4] == "by hand"]
     ids = [each["grade_id"] for each in graded if each]
     assert len(set(ids)) == len(ids)
 

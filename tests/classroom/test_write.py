@@ -2,6 +2,7 @@
 
 import csv
 import io
+import os
 import subprocess
 import sys
 
@@ -52,9 +53,8 @@ def test_another_process_writes_the_same_bytes(tmp_path):
 
 def test_graded_course_has_settings_and_a_syllabus_that_adds_up(tmp_path):
     assert main(["nbgrader", str(TEMPLATE), str(tmp_path / "out")]) == 0
-    assert set(contents(tmp_path / "out")) == {
-        ".slicewise.json", "nbgrader_config.py", "source/template/template.ipynb", "syllabus.csv",
-    }  # fmt: skip
+    made = {"nbgrader_config.py", "source/template/template.ipynb", "syllabus.csv", *write.BUTTONS}
+    assert set(contents(tmp_path / "out")) == made | {".slicewise.json"}
     compile((tmp_path / "out" / "nbgrader_config.py").read_text(), "config", "exec")
     rows = [
         ("l", "e.a", "A", "1", 2, "check"),
@@ -151,3 +151,22 @@ def test_refusals_are_one_sentence(tmp_path, capsys):
 def test_lessons_are_named_by_number_name_or_file():
     first, second = write.find_lessons([])[:2]
     assert write.find_lessons(["2", first.stem, "02", str(second)]) == [first, second]
+
+
+def test_only_the_course_folder_switches_nbgraders_buttons_on(tmp_path):
+    assert main(["nbgrader", str(TEMPLATE), str(tmp_path / "out")]) == 0
+    ask = (
+        "from jupyterlab_server.config import get_page_config\n"
+        "from jupyterlab.labapp import LabApp\n"
+        "page = get_page_config(LabApp().labextensions_path)\n"
+        "print('nbgrader' in str(page.get('disabledExtensions')))"
+    )
+
+    def disabled(**variables):
+        run = subprocess.run(
+            [sys.executable, "-c", ask], capture_output=True, text=True, env=os.environ | variables
+        )
+        return run.stdout.split()[-1:]
+
+    assert disabled() == ["True"]
+    assert disabled(JUPYTER_CONFIG_PATH=str(tmp_path / "out" / ".jupyter")) == ["False"]
