@@ -628,7 +628,7 @@ def test_array_script(heads, folder, tmp_path):
 
     run = task(1)
     assert run.returncode == 1 and "2 subjects, 1 failed" in run.stdout, run.stderr
-    assert "sub-0012: sub-0012_T1w.nii.gz cannot be read as an image" in run.stderr
+    assert "sub-0012_T1w.nii.gz cannot be read as an image" in run.stderr
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["sub-0011.json", "sub-0012.json"]
     beyond = task(2)
     assert (beyond.returncode, beyond.stdout, beyond.stderr) == (0, "", "")
