@@ -14,6 +14,8 @@ import time
 from concurrent.futures import CancelledError, Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
 from pathlib import Path
 
+import distributed
+import loky
 import nibabel as nib
 import numpy as np
 import pandas as pd
@@ -366,7 +368,6 @@ def test_executor_changes_nothing(kind, folder, plain):
         with ThreadPoolExecutor(2) as executor:
             table = measure_cohort(find_subjects(folder)[:8], executor)
     else:
-        loky = pytest.importorskip("loky")
         executor = loky.get_reusable_executor(2)
         table = measure_cohort(find_subjects(folder)[:8], executor)
         executor.shutdown()
@@ -388,9 +389,8 @@ def kill_when(folder, number, pid):
 
 
 def test_dask_loses_nothing_when_a_worker_is_killed(folder, tmp_path, plain):
-    distributed = pytest.importorskip("distributed")
     subjects = find_subjects(folder, tmp_path)[:8]
-    quiet = {"dashboard_address": None, "silence_logs": logging.CRITICAL}
+    quiet = {"dashboard_address": ":0", "silence_logs": logging.CRITICAL}
     with (
         distributed.LocalCluster(n_workers=2, threads_per_worker=1, **quiet) as cluster,
         distributed.Client(cluster) as client,
