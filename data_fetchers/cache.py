@@ -627,7 +627,9 @@ class Bar:
         style = {"unit": "B", "unit_scale": True} if total else {"bar_format": "{desc} ({elapsed})"}
         # In a notebook, what comes on stderr looks like a fault.
         stream = sys.stdout if _in_notebook() else sys.stderr
-        self._bar = tqdm(desc=text, total=total, delay=0.5, leave=False, file=stream, **style)
+        # Where a website is built nobody waits, and each state of the bar would stay on the page.
+        hidden = bool(os.environ.get("SLICEWISE_PAGE"))
+        self._bar = tqdm(desc=text, total=total, delay=0.5, leave=False, file=stream, disable=hidden, **style)
         self._lock, self._over = threading.Lock(), threading.Event()
         self._ticker = threading.Thread(target=self._tick, daemon=True)
 

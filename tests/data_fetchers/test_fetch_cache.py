@@ -92,6 +92,13 @@ def test_a_clock_is_cleared_when_it_is_over(capsys):
     assert shown.split("\r")[-2].strip() == "" and shown.endswith("\r")
 
 
+def test_a_website_shows_no_progress(monkeypatch, capfd):
+    monkeypatch.setenv("SLICEWISE_PAGE", "1")
+    with cache.Bar("Making toy, once"):
+        time.sleep(1.2)
+    assert capfd.readouterr() == ("", "")
+
+
 def test_file_laid_into_the_users_own_folder_is_found(toy, folders):
     toy()
     (folders[1] / "toy").mkdir(parents=True)
