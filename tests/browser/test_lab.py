@@ -32,6 +32,9 @@ def test_first_minutes(lab, page, shots):
     assert page.get_by_text("Would you like to get notified about official Jupyter news?").count() == 0
     page.screenshot(path=shots / "lab_lesson_opened.png")
 
+    # What is run before the kernel has answered, Lab drops without a word.
+    kernel = "jupyterapp.shell.currentWidget.sessionContext.session?.kernel"
+    page.wait_for_function(f"() => {kernel}?.status === 'idle'", timeout=180_000)
     page.get_by_role("menuitem", name="Run", exact=True).click()
     page.get_by_role("menuitem", name="Run All Cells", exact=True).click()
     # It is idle before the first cell too: wait until it has begun, then until it has ended.
