@@ -58,7 +58,9 @@ const GRID_LINES = 32; // along the longer side of a plane
 const FINEST = 2400; // pixels of the canvas for lines: zoomed in on a large screen, more would take gigabytes
 const FIELD_COLOUR = "#56b4e9";
 const TILES = 8; // of a checkerboard, along the longer side
-const REST_MS = 50; // without a move, until the kernel is asked for what only it knows
+const WORDS_MS = 20; // a little more than a frame, until the words follow the planes
+const REST_MS = 100; // without a move, until the kernel hears of the last one and says what only it knows
+const TELL_MS = 400; // at the latest, while the moves go on: what the kernel answers keeps the page busy
 const MARGIN = 22; // CSS pixels around a plane, for its letters
 const NARROW = 560; // CSS pixels, below which planes stand one under the other
 const HIGHEST = { 1: 420, 2: 340, 3: 320 }; // CSS pixels of the tallest plane, by the number of planes
@@ -327,12 +329,9 @@ function svg(tag, attributes, text = "") {
   return element;
 }
 
-/** Keep single keys from JupyterLab, where "d d" would delete the cell; Shift+Enter may run it. */
-function keepFromNotebook(event) {
-  const shortcut =
-    event.ctrlKey || event.metaKey || event.altKey || (event.shiftKey && event.key === "Enter");
-  if (!shortcut) event.stopPropagation();
-}
+/** Tell JupyterLab's shortcuts from single keys, where "d d" would delete the cell: Shift+Enter may run it. */
+const isShortcut = (event) =>
+  event.ctrlKey || event.metaKey || event.altKey || (event.shiftKey && event.key === "Enter");
 
 let count = Math.floor(Math.random() * 2 ** 40); // for ids: on a website each viewer runs a module of its own
 
@@ -399,8 +398,10 @@ class Viewer {
     this.observer.disconnect();
     clearInterval(this.playing);
     clearInterval(this.flickering);
+    clearTimeout(this.wording);
     clearTimeout(this.resting);
     clearTimeout(this.speaking);
+    this.tellNow();
     this.layers = this.scene = null;
     this.el.replaceChildren(); // JupyterLab never lets go of a closed view: leave nothing in it that holds voxels
   }
@@ -411,7 +412,19 @@ class Viewer {
 
   set(state) {
     for (const [name, value] of Object.entries(state)) this.model.set(name, value);
+    this.tell();
+  }
+
+  /** Tell the kernel what has been set. */
+  tell() {
+    clearTimeout(this.telling);
+    this.telling = null;
     this.model.save_changes();
+  }
+
+  /** Tell the kernel of moves that it has not heard of yet. */
+  tellNow() {
+    if (this.telling) this.tell();
   }
 
   /** Build the page for a scene, and draw what is there of it: the planes seen first, or all voxels. */
@@ -489,7 +502,11 @@ class Viewer {
       this.buildHelp(),
     );
     this.root.addEventListener("wheel", (event) => this.onWheel(event), { passive: false });
-    this.root.addEventListener("keydown", keepFromNotebook);
+    // What comes next may be a cell that reads the place.
+    this.root.addEventListener("focusout", () => this.tellNow());
+    this.root.addEventListener("keydown", (event) =>
+      isShortcut(event) ? this.tellNow() : event.stopPropagation(),
+    );
     this.el.replaceChildren(this.root);
     // A new scene in a viewer, such as a registration's result, has the same parts in the same order.
     focusable()[focused]?.focus({ preventScroll: true });
@@ -769,9 +786,15 @@ class Viewer {
     });
   }
 
-  /** Draw all that is seen. After a move the pixels of those planes are the same whose slice has not changed. */
-  draw(hasChanged = () => true) {
+  /** Draw all that is seen. */
+  draw() {
     if (!this.layers && !this.answers()) return;
+    this.drawPlanes();
+    this.showWords();
+  }
+
+  /** Draw the planes, but not those whose pixels a move has left as they were. */
+  drawPlanes(hasChanged = () => true) {
     this.refreshLuts();
     if (this.compares) this.showMode();
     if (this.legend) this.drawColourBar();
@@ -781,9 +804,14 @@ class Viewer {
         this.drawPlane(panel);
         panel.context.putImageData(panel.picture, 0, 0);
       }
-      this.drawMarks(panel);
+      this.drawCrosshair(panel);
     }
     if (this.zoom !== 1) this.showZoom();
+  }
+
+  /** Write all that stands around the planes. */
+  showWords() {
+    for (const panel of this.panels) if (!panel.n || this.apart()) this.writeCaption(panel);
     for (const show of this.controls) show();
     this.showReadout();
     this.rest();
@@ -1056,14 +1084,17 @@ class Viewer {
     return { cut, lut: this.luts[`${n} ${m}`]?.lut, values: detail.values };
   }
 
-  /** Place the crosshair and write the caption. */
-  drawMarks({ plane, n, across, down, caption }) {
+  /** Place the crosshair: lines as wide as the plane, moved without a new layout. */
+  drawCrosshair({ plane, across, down }) {
+    const [row, column] = plane.pixelOf(this.get("index"));
+    across.style.transform = `translateY(${(100 * (row + 0.5)) / plane.rows}%)`;
+    down.style.transform = `translateX(${(100 * (column + 0.5)) / plane.columns}%)`;
+    across.hidden = down.hidden = this.hidden.crosshair;
+  }
+
+  writeCaption({ plane, n, caption }) {
     const vox = this.get("cursor_vox");
     const index = this.get("index");
-    const [row, column] = plane.pixelOf(index);
-    across.style.top = `${(100 * (row + 0.5)) / plane.rows}%`;
-    down.style.left = `${(100 * (column + 0.5)) / plane.columns}%`;
-    across.hidden = down.hidden = this.hidden.crosshair;
     const seen = this.apart() ? n : this.get("mode") === "flicker" ? Number(this.flickered ?? 0) : null;
     const whose = seen === null ? "" : `${this.scene.names[seen]}  `;
     const { picture, world, display, affine, tilt } = this.scene;
@@ -1126,8 +1157,11 @@ class Viewer {
     this.rested = state;
     clearTimeout(this.resting);
     clearTimeout(this.speaking);
-    this.resting = setTimeout(() => this.ask(), REST_MS);
-    this.speaking = setTimeout(() => this.speak(), 8 * REST_MS);
+    this.resting = setTimeout(() => {
+      this.tellNow();
+      this.ask();
+    }, REST_MS);
+    this.speaking = setTimeout(() => this.speak(), 4 * REST_MS);
   }
 
   ask() {
@@ -1178,21 +1212,35 @@ class Viewer {
   // -- Moving --
 
   /** Move the crosshair to voxel coordinates, or as close as the image allows. */
-  moveTo(vox, more = {}) {
+  moveTo(vox) {
     const { shape, affine } = this.scene;
     const cursor = vox.map((x, axis) => Math.min(Math.max(x, -0.5), shape[axis] - 0.5));
     const index = cursor.map((x, axis) => Math.min(Math.max(Math.floor(x + 0.5), 0), shape[axis] - 1));
     const before = this.get("index");
+    this.latest = { index, cursor_vox: cursor, cursor_mm: apply(affine, cursor) };
+    this.putLatest();
+    this.telling ??= setTimeout(() => this.tell(), TELL_MS);
+    if (!this.layers && !this.answers()) return;
+    // The planes at once: the next frame then has only to be painted. The words when that is done, as the browser
+    // lays out JupyterLab's whole page for them.
+    this.drawPlanes(({ across }) => index[across] !== before[across]);
+    this.wording ??= setTimeout(() => {
+      this.wording = null;
+      this.showWords();
+    }, WORDS_MS);
+  }
+
+  /** Set the three names of the place where the last move led. */
+  putLatest() {
     this.moving = true;
-    this.set({ index, cursor_vox: cursor, cursor_mm: apply(affine, cursor), ...more });
+    for (const [name, value] of Object.entries(this.latest)) this.model.set(name, value);
     this.moving = false;
-    // At once: the next frame then has only to be painted.
-    this.draw(({ across }) => index[across] !== before[across]);
   }
 
   /** Bring the three names of the place in line when one was set from elsewhere. */
   follow(name) {
     if (this.moving || !this.scene?.roles) return;
+    if (this.telling) return this.putLatest(); // the kernel's echo of an earlier move
     const { shape, affine, inverse } = this.scene;
     const now = this.get(name);
     const vox = name === "cursor_mm" ? apply(inverse, now) : now;
@@ -1214,7 +1262,7 @@ class Viewer {
   }
 
   onKey(event, { plane }) {
-    if (event.ctrlKey || event.metaKey || event.altKey || (event.shiftKey && event.key === "Enter")) return;
+    if (isShortcut(event)) return;
     const index = this.get("index");
     const far = event.shiftKey ? 10 : 1;
     const last = this.scene.shape[plane.across] - 1;
@@ -1301,7 +1349,8 @@ class Viewer {
     const drag = (moved) => (windowing ? adjust(moved) : this.moveTo(pick(moved)));
     if (!windowing) {
       const chosen = pick(event);
-      this.moveTo(chosen, { clicked: chosen });
+      this.moveTo(chosen);
+      this.set({ clicked: chosen });
     }
     canvas.setPointerCapture(event.pointerId);
     const end = () => {

@@ -1,4 +1,4 @@
-"""What tests in a real browser share: Chromium, pages, a notebook in JupyterLab, a folder for pictures."""
+"""What tests in a real browser share: pages, a notebook in JupyterLab, a folder for pictures."""
 
 import contextlib
 import os
@@ -11,16 +11,10 @@ import urllib.request
 
 import nbformat
 import pytest
-from playwright.sync_api import sync_playwright
 
 from tests.browser.notebook import Notebook
 from tests.browser.pages import open_html
 from tests.lessonfile import ROOT
-
-CHROMIUM_OPTIONS = [
-    "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
-    "--disable-component-update", "--disable-sync",
-]  # fmt: skip
 
 
 @pytest.fixture(scope="session")
@@ -29,18 +23,6 @@ def shots():
     folder = ROOT / "_build" / "screenshots"
     folder.mkdir(parents=True, exist_ok=True)
     return folder
-
-
-@pytest.fixture(scope="session")
-def chromium():
-    """Yield one browser for all tests; each opens pages in a context of its own."""
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(
-            executable_path=os.environ.get("SLICEWISE_CHROMIUM") or shutil.which("chromium"),
-            args=CHROMIUM_OPTIONS,
-        )
-        yield browser
-        browser.close()
 
 
 @pytest.fixture(scope="session")

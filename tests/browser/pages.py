@@ -8,7 +8,8 @@ import numpy as np
 from helpers.viewing.packing import choose_coding, decode, encode
 
 ADDRESS = "http://course.test/lesson.html"
-SETTLE = "() => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))"
+# Until frames are painted and the words, which follow 20 ms behind a move, are written.
+SETTLE = "() => new Promise((done) => setTimeout(() => requestAnimationFrame(() => requestAnimationFrame(done)), 25))"
 PIXELS = """canvas => {
   const { data } = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height);
   return btoa(String.fromCharCode(...data));

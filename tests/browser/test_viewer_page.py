@@ -30,7 +30,8 @@ SHAPE = (5, 4, 3)
 
 # Turns every slice of every plane at every time point, of all viewers at once, by keys.
 SWEEP = """async () => {
-  const frame = () => new Promise(requestAnimationFrame);
+  // A move is painted in the next frame, and its words are written 20 ms later.
+  const settled = () => new Promise((done) => setTimeout(() => requestAnimationFrame(done), 25));
   const sweep = async (root) => {
     const canvases = [...root.querySelectorAll("canvas.slicewise-plane")];
     const press = (canvas, key) => canvas.dispatchEvent(new KeyboardEvent("keydown", { key, bubbles: true }));
@@ -44,7 +45,7 @@ SWEEP = """async () => {
         const steps = [];
         let last = "";
         press(canvas, "Home");
-        await frame();
+        await settled();
         for (;;) {
           const text = [...root.querySelector(".slicewise-readout").children].map((line) => line.textContent);
           if (text[0] === last) break;
@@ -52,13 +53,13 @@ SWEEP = """async () => {
           const { data } = context.getImageData(0, 0, canvas.width, canvas.height);
           steps.push({ text, pixels: btoa(String.fromCharCode(...data)) });
           press(canvas, "PageUp");
-          await frame();
+          await settled();
         }
         const { height: rows, width: columns } = canvas;
         found.push({ plane: canvas.dataset.plane, time: t, rows, columns, steps });
       }
       if (canvases.length && time) press(canvases[0], "]");
-      await frame();
+      await settled();
     }
     return found;
   };

@@ -27,14 +27,15 @@ PLANES = ("axial", "coronal", "sagittal")
 
 # Presses each key on each viewer, and after each turns all slices of all planes that are seen.
 SWEEP = """async (keys) => {
-  const frame = () => new Promise(requestAnimationFrame);
+  // A move is painted in the next frame, and its words are written 20 ms later.
+  const settled = () => new Promise((done) => setTimeout(() => requestAnimationFrame(done), 25));
   const sweep = async (root) => {
     const press = (canvas, key) => canvas.dispatchEvent(new KeyboardEvent("keydown", { key, bubbles: true }));
     const canvases = [...root.querySelectorAll("canvas.slicewise-plane")];
     const found = {};
     for (const key of keys) {
       press(canvases[0], key);
-      await frame();
+      await settled();
       const labels = [...root.querySelectorAll("label")];
       const label = labels.find(({ textContent }) => ["compare", "image"].includes(textContent));
       const planes = {};
@@ -42,7 +43,7 @@ SWEEP = """async (keys) => {
         const { width: columns, height: rows } = canvas;
         const steps = [];
         press(canvas, "Home");
-        await frame();
+        await settled();
         for (let last = ""; ; ) {
           const place = root.querySelector(".slicewise-readout").firstChild.textContent;
           if (place === last) break;
@@ -50,7 +51,7 @@ SWEEP = """async (keys) => {
           const { data } = canvas.getContext("2d").getImageData(0, 0, columns, rows);
           steps.push(btoa(String.fromCharCode(...data)));
           press(canvas, "PageUp");
-          await frame();
+          await settled();
         }
         planes[`${canvas.dataset.layer} ${canvas.dataset.plane}`] = { rows, columns, steps };
       }
