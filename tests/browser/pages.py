@@ -9,7 +9,8 @@ from helpers.viewing.packing import choose_coding, decode, encode
 
 ADDRESS = "http://course.test/lesson.html"
 # Until frames are painted and the words, which follow 20 ms behind a move, are written.
-SETTLE = "() => new Promise((done) => setTimeout(() => requestAnimationFrame(() => requestAnimationFrame(done)), 25))"
+SETTLE = """() => new Promise((done) =>
+  setTimeout(() => requestAnimationFrame(() => requestAnimationFrame(done)), 25))"""
 PIXELS = """canvas => {
   const { data } = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height);
   return btoa(String.fromCharCode(...data));
