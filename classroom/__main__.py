@@ -54,7 +54,7 @@ def main(words=None):
         if options.command in ("release", "grade"):
             return use_nbgrader(options)
         paths = find_lessons(options.lessons)
-        write(make(options.command, paths), options.out)
+        write(make(options.command, paths), options.out, private=options.command != "student")
     except Refusal as refusal:
         print(refusal, file=sys.stderr)
         return 1

@@ -19,13 +19,13 @@ import nbformat
 from nbgrader.apps import NbGraderAPI
 from nbgrader.converters import Autograde
 from nbgrader.exchange.default import ExchangeCollect
-from nbgrader.plugins import CsvExportPlugin
 from nbgrader.preprocessors import Execute, NbGraderPreprocessor
 from sqlalchemy.exc import SAWarning
 from traitlets import Bool
 from traitlets.config import PyFileConfigLoader
 
 from classroom import Refusal
+from classroom.feedback import Page
 from classroom.grade import grade, is_check, questions, restore
 from classroom.report import report
 from classroom.sandbox import STANDARD, why_not
@@ -46,10 +46,22 @@ def settings(c):
     steps = Autograde.autograde_preprocessors.default()
     c.Autograde.autograde_preprocessors = [Judge if each is Execute else each for each in steps]
     c.ExchangeFactory.collect = Collect
+    c.GenerateFeedback.exporter_class = Page
 
 
 class Collect(ExchangeCollect):
-    """Collect submissions without the links in them, as nbgrader would fetch what they lead to."""
+    """Collect submissions as their owner's, and without the links in them.
+
+    nbgrader believes the name that a folder has in the exchange, which anybody on the machine may give it,
+    and fetches what links lead to.
+    """
+
+    def _path_to_record(self, path):
+        """Return whose submission a folder is, and of when."""
+        record = super()._path_to_record(path)
+        if self.check_owner:
+            record["username"] = _owner(path)
+        return record
 
     def do_copy(self, src, dest, log=None):
         """Copy a submission."""
@@ -61,6 +73,14 @@ class Collect(ExchangeCollect):
                     shutil.rmtree(copied)
                 elif link.is_symlink():
                     copied.unlink(missing_ok=True)
+
+
+def _owner(path):
+    """Return the name of a folder's owner, or the number where there is no such user any more."""
+    try:
+        return Path(path).owner()
+    except KeyError:
+        return str(os.stat(path).st_uid)
 
 
 class PutBack(NbGraderPreprocessor):
@@ -277,14 +297,9 @@ def grade_class(course, trust=False, workers=2, limits=STANDARD, say=print):
                 else:
                     outcome = f"not graded: {problem or f'`nbgrader autograde {assignment}` says why'}"
                 say(f"{assignment} {number}/{len(students)} {student}: {outcome}")
-    table = course / "grades.csv"
-    export = CsvExportPlugin(config=api.config)
-    export.to = str(table.with_suffix(".new"))
     with api.gradebook as gradebook:
-        export.export(gradebook)
         report(course, gradebook)
-    os.replace(export.to, table)
-    return table
+    return course / "grades.csv"
 
 
 def _take(api, course, assignment, student, key):

@@ -1,7 +1,8 @@
-"""Report on a graded class: how the points of each exercise are distributed, which mistakes are common.
+"""Report on a graded class: the table of grades, how points are distributed, which mistakes are common.
 
-No student is named. Beside ``grades.csv`` stand ``report_points.csv`` and ``report_mistakes.csv``, and for
-each lesson a figure, ``report_LESSON.svg``, whose alternative text says the same in words.
+``grades.csv`` has a line for each student and lesson. Nobody is named in the rest: ``report_points.csv`` and
+``report_mistakes.csv``, and for each lesson a figure, ``report_LESSON.svg``, whose alternative text says the
+same in words.
 """
 
 import csv
@@ -22,6 +23,11 @@ from classroom.grade import is_check
 UNANSWERED = "(not answered)"
 MOST_MISTAKES = 8  # in the figure; the table has all
 LONGEST = 160  # characters of a mistake
+# The columns of nbgrader's own export, in its order.
+GRADES = [
+    "assignment", "duedate", "timestamp", "student_id", "last_name", "first_name", "email", "raw_score",
+    "late_submission_penalty", "score", "max_score",
+]  # fmt: skip
 # What a student gave or got, in our feedback: those who differ in nothing else made the same mistake.
 NUMBER = re.compile(r"(?<![\w.])[-−]?\d+(\.\d+)?(e[-+]?\d+)?(?!\w)", re.I)
 
@@ -48,7 +54,7 @@ class Outcome:
 
 
 def report(course, gradebook):
-    """Write the report of a course folder in which a class has been graded.
+    """Write grades and report of a course folder in which a class has been graded; the grades come last.
 
     Parameters
     ----------
@@ -58,17 +64,33 @@ def report(course, gradebook):
         Of that folder.
     """
     outcomes = read_outcomes(course, gradebook)
-    texts = {
-        "report_points.csv": _table(["lesson", "exercise", "points", "of", "students"], points(outcomes))
-    }
+    columns = ["lesson", "exercise", "points", "of", "students"]
+    texts = {"report_points.csv": _table(columns, _no_formulae(points(outcomes)))}
     columns = ["lesson", "exercise", "mistake", "students"]
-    texts["report_mistakes.csv"] = _table(columns, mistakes(outcomes))
+    texts["report_mistakes.csv"] = _table(columns, _no_formulae(mistakes(outcomes)))
     for lesson in dict.fromkeys(each.lesson for each in outcomes):
         texts[f"report_{lesson}.svg"] = figure([each for each in outcomes if each.lesson == lesson])
+    texts["grades.csv"] = _table(GRADES, grades(gradebook))
     for name, text in texts.items():
         unfinished = course / f"{name}.new"
         unfinished.write_text(text, encoding="utf-8")
         os.replace(unfinished, course / name)
+
+
+def grades(gradebook):
+    """Return the rows of the table of grades: all students for each assignment, whoever handed in."""
+    rows = []
+    for assignment in gradebook.assignments:
+        handed_in = {submission.student.id: submission for submission in assignment.submissions}
+        for student in gradebook.students:
+            row = [assignment.name, assignment.duedate, "", student.id]
+            row += [student.last_name, student.first_name, student.email]
+            earned, penalty = 0.0, 0.0
+            if submission := handed_in.get(student.id):
+                row[2] = submission.timestamp
+                earned, penalty = submission.score, submission.late_submission_penalty or 0.0
+            rows.append([*row, earned, penalty, max(0.0, earned - penalty), assignment.max_score])
+    return rows
 
 
 def read_outcomes(course, gradebook):
@@ -224,11 +246,12 @@ def _name(axes, names):
 
 
 def _table(columns, rows):
-    """Return rows as CSV; no text begins as a formula would."""
+    """Return rows as CSV, in which texts with commas are quoted."""
     lines = io.StringIO()
-    writer = csv.writer(lines, lineterminator="\n")
-    writer.writerow(columns)
-    writer.writerows(
-        [[f"'{each}" if str(each)[:1] in ("=", "+", "-", "@") else each for each in row] for row in rows]
-    )
+    csv.writer(lines, lineterminator="\n").writerows([columns, *rows])
     return lines.getvalue()
+
+
+def _no_formulae(rows):
+    """Return rows, parts of which students may have chosen, with no text that begins as a formula would."""
+    return [[f"'{each}" if str(each)[:1] in ("=", "+", "-", "@") else each for each in row] for row in rows]

@@ -41,6 +41,7 @@ HOME, FOLDER = "/tmp/home", "/tmp/student"
 RUN = "/tmp/run"
 MIME = "application/x-slicewise"
 TICK_S = 0.2
+START_S = 300  # for a kernel that is alive, but has not answered yet: on a busy machine it takes long
 INSTALL = "install bubblewrap 0.7 or newer (on Debian and Ubuntu `sudo apt install bubblewrap`)"
 TRUST = "or grade with `--trust-students`, which runs their code as you"
 
@@ -266,7 +267,7 @@ class Sandbox:
 
     def _connect(self, place):
         """Connect to the sockets once they are there, before any student's code runs; wait for an answer."""
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + START_S
         needed = [f"{place}-{CHANNELS.index(name) + 1}" for name in ("shell", "iopub")]
         while not all(os.path.lexists(path) for path in needed):
             self._require_alive(deadline)

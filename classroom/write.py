@@ -18,7 +18,9 @@ COURSE = Path(__file__).resolve().parent.parent
 LESSONS = COURSE / "lessons"
 MANIFEST = ".slicewise.json"
 # Cells of the lesson itself may be changed by students: autograde puts them back before it runs them.
-CONFIG = '''"""The settings of nbgrader for this course; run nbgrader's commands in this folder."""
+CONFIG = '''"""The settings of nbgrader for this course; a link to this file from elsewhere serves as well."""
+
+from pathlib import Path
 
 from classroom.autograde import settings
 
@@ -26,6 +28,7 @@ c = get_config()  # noqa: F821
 settings(c)  # students' code runs in a sandbox
 
 c.CourseDirectory.course_id = "slicewise"
+c.CourseDirectory.root = str(Path(__file__).resolve().parent)
 c.ClearSolutions.code_stub = {"python": ""}  # the starter stands above it
 c.ClearSolutions.text_stub = "*Double-click here and write your answer.*"
 c.LockCells.lock_readonly_cells = False
@@ -35,9 +38,15 @@ c.Execute.timeout = 120  # of `nbgrader validate`, which runs the solutions
 
 # No JupyterLab has nbgrader's buttons but one that is told of these by JUPYTER_CONFIG_PATH.
 BUTTONS = {
-    ".jupyter/labconfig/page_config.json": {"disabledExtensions": {"@jupyter/nbgrader": False}},
+    ".jupyter/labconfig/page_config.json": {
+        "disabledExtensions": {"@jupyter/nbgrader": False, "@jupyter/nbgrader:formgrader": False}
+    },
     ".jupyter/jupyter_server_config.json": {
-        "ServerApp": {"jpserver_extensions": {"nbgrader.server_extensions.formgrader": True}}
+        "ServerApp": {
+            "jpserver_extensions": {"nbgrader.server_extensions.formgrader": True},
+            # The formgrader is a page within JupyterLab's, which a hub forbids unless told otherwise.
+            "tornado_settings": {"headers": {"Content-Security-Policy": "frame-ancestors 'self'"}},
+        }
     },
 }
 
@@ -134,7 +143,7 @@ def table(rows):
     return lines.getvalue()
 
 
-def write(files, out):
+def write(files, out, private=True):
     """Write files into a folder, which is new, empty, or holds what an earlier call wrote and nobody changed.
 
     Parameters
@@ -143,6 +152,8 @@ def write(files, out):
         Relative path -> contents.
     out : Path
         The folder; what an earlier call left there is replaced as a whole.
+    private : bool
+        Whether other users of the machine are kept out, as solutions and grades are not for them.
 
     Raises
     ------
@@ -162,6 +173,7 @@ def write(files, out):
     files = {**files, MANIFEST: (json.dumps(manifest, indent=1, sort_keys=True) + "\n").encode()}
     with tempfile.TemporaryDirectory(prefix=".slicewise-", dir=out.parent) as folder:
         new, old = Path(folder, "new"), Path(folder, "old")
+        new.mkdir(mode=0o700 if private else 0o777)
         for name, data in files.items():
             (new / name).parent.mkdir(parents=True, exist_ok=True)
             (new / name).write_bytes(data)

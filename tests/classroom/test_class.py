@@ -3,6 +3,7 @@
 import csv
 import json
 import os
+import re
 import subprocess
 import sys
 import xml.etree.ElementTree as ET
@@ -147,6 +148,19 @@ def test_nbgraders_own_command_grades_in_the_sandbox_too(graded):
     (course / "autograded" / "snoop" / "sample" / "sample.ipynb").unlink()
     nbgrader(course, "autograde", "sample", "--student=snoop", "--force")
     assert "FOUND []" in outputs(course, "snoop")
+
+
+def test_feedback_fetches_nothing(graded):
+    course, _, _ = graded
+    page = (course / "feedback" / "right" / "sample" / "sample.html").read_text(encoding="utf-8")
+    assert not re.search(r"<(script|link|img|iframe)[^>]*(src|href)=.?(http|//)|@import|url\(.?http", page)
+
+
+def test_submission_is_its_owners_whatever_it_is_called(tmp_path):
+    folder = tmp_path / "victim+sample+2030-01-09 12:00:00 UTC+x"
+    folder.mkdir()
+    assert autograde.Collect()._path_to_record(str(folder))["username"] == folder.owner()
+    assert autograde.Collect(check_owner=False)._path_to_record(str(folder))["username"] == "victim"
 
 
 def test_grading_again_does_nothing_again(graded, monkeypatch):

@@ -135,6 +135,13 @@ def test_hub_allows_the_memory_that_lessons_need():
     assert 2 * max(needed.values()) + 0.2 < limit  # two lessons open, and JupyterLab
 
 
+def test_work_in_a_container_is_kept():
+    settings = yaml.safe_load((HUB / "values.yaml").read_text(encoding="utf-8"))["singleuser"]
+    kept = settings["storage"]["homeMountPath"]
+    assert (HUB / "Dockerfile").read_text(encoding="utf-8").count(f"WORKDIR {kept}\n") == 1
+    assert f"cd {kept} &&" in settings["lifecycleHooks"]["postStart"]["exec"]["command"][-1]
+
+
 def test_hub_installs_what_is_there():
     script = HUB / "tljh.sh"
     subprocess.run(["bash", "-n", script], check=True)

@@ -2,7 +2,11 @@
 
 import csv
 import io
+import os
+import sys
 import xml.etree.ElementTree as ET
+
+from nbgrader.api import Gradebook
 
 from classroom import report
 from classroom.report import Outcome
@@ -39,10 +43,26 @@ def test_text_that_a_student_chose_does_no_harm():
     picture = ET.fromstring(report.figure(outcomes))
     assert "$\\frac{$" in "".join(picture.itertext())
     assert not [each for each in picture.iter() if "script" in each.tag]
-    table = report._table(["mistake"], [(each.mistake,) for each in outcomes])
+    table = report._table(["mistake"], report._no_formulae([(each.mistake,) for each in outcomes]))
     cells = [row[0] for row in csv.reader(io.StringIO(table))]
     assert cells[3] == "'=cmd()"
     assert max(map(len, cells)) == report.LONGEST
+
+
+def test_table_of_grades_has_a_line_for_each_whatever_their_names(monkeypatch):
+    tools = os.pathsep.join([os.path.dirname(sys.executable), os.environ["PATH"]])
+    monkeypatch.setenv("PATH", tools)  # for nbgrader's alembic
+    with Gradebook("sqlite://") as gradebook:
+        gradebook.add_assignment("a, b", duedate="2030-01-10 12:00:00 UTC")
+        gradebook.add_student("anna", last_name='Meyer, "Dr."', first_name="Anna\nMaria")
+        gradebook.add_student("bert", email="bert@example.org")
+        gradebook.add_submission("a, b", "anna", timestamp="2030-01-09 12:00:00 UTC")
+        table = report._table(report.GRADES, report.grades(gradebook))
+    second, first = csv.DictReader(io.StringIO(table))  # whoever has no name comes first
+    assert (first["last_name"], first["first_name"]) == ('Meyer, "Dr."', "Anna\nMaria")
+    assert (first["assignment"], first["timestamp"]) == ("a, b", "2030-01-09 12:00:00")
+    assert (second["student_id"], second["email"]) == ("bert", "bert@example.org")
+    assert [second[name] for name in ("timestamp", "score", "max_score")] == ["", "0.0", "0.0"]
 
 
 def test_same_class_gives_the_same_picture():

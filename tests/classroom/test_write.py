@@ -129,6 +129,12 @@ def test_earlier_product_comes_back_if_the_new_one_cannot_take_its_place(tmp_pat
     assert contents(tmp_path) == before
 
 
+def test_solutions_are_for_nobody_else_on_the_machine(tmp_path):
+    for product, closed in {"nbgrader": True, "instructor": True, "student": False}.items():
+        assert main([product, str(TEMPLATE), str(tmp_path / product)]) == 0
+        assert ((tmp_path / product).stat().st_mode & 0o077 == 0) == closed
+
+
 def test_refusals_are_one_sentence(tmp_path, capsys):
     assert "history holds the solutions" in refused(capsys, "student", TEMPLATE, ROOT / "out")
     assert "make that folder first" in refused(capsys, "student", TEMPLATE, tmp_path / "a" / "b")
