@@ -14,8 +14,9 @@ def catalogue():
 
     A record has ``title``, ``lessons`` and one table for each source, ``bundled`` and ``original``; a data
     set that is the same in both, or has no original, has ``bundled`` alone. A source has ``description``,
-    ``grid``, ``licence`` (an SPDX identifier where there is one), ``licence_url``, ``citation``, ``doi``,
-    ``terms``, perhaps ``show_terms`` (each user sees them once), and says where its files come from:
+    ``grid``, ``values`` (what the numbers are), ``licence`` (an SPDX identifier where there is one),
+    ``licence_url``, ``citation``, ``doi``, ``terms``, perhaps ``show_terms`` (each user sees them once), and
+    says where its files come from:
 
     - ``files``: tables of ``path`` in the cache, ``bytes``, ``sha256`` and ``addresses``, tried in order; if
       there is a ``member``, what lies at the addresses is an archive, and the file is that member of it;
