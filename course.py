@@ -658,19 +658,29 @@ def installed_chromium():
     return next((path for path in on_path + places if path and os.path.isfile(path)), None)
 
 
-def book():
+def book(lite=False, pdf=False):
     """Build the website from nothing, so that no number of an earlier run survives."""
-    set_up({"book"})
+    chromium = find_chromium() if pdf else None
+    set_up({"book"} | ({"lite"} if lite else set()) | ({"test"} if pdf else set()))
     remove(REPO / "_build")
     # Made beforehand, so that no page shows the progress of making them.
     environment = dict(child_environment(), SLICEWISE_SOURCE="bundled")
     subprocess.call([str(PYTHON), "-m", "data_fetchers", "get", "--all"], cwd=str(REPO), env=environment)
+    left_out = ""
+    if lite:  # first: the pages link to it if it is there, and say nothing of it if it cannot be had
+        words = [str(PYTHON), "-m", "lite.build", str(REPO / "_build" / "lite")]
+        failed = subprocess.call(words, cwd=str(REPO), env=child_environment()) != 0
+        left_out = ", without JupyterLite: why, is said above" if failed else ""
     builder = shutil.which("jupyter-book", path=str(SCRIPTS))
     words = [builder, "build", "-W", "-n", "--keep-going", "."]
     code = subprocess.call(words, cwd=str(REPO), env=child_environment())
     index = REPO / "_build" / "html" / "index.html"
     if code == 0 and index.is_file():
-        print(f"The book: {index}")
+        print(f"The book: {index}{left_out}")
+        if pdf:
+            words = [str(PYTHON), "assets/print_pages.py", str(index.parent), str(REPO / "_build" / "pdf")]
+            environment = dict(child_environment(), SLICEWISE_CHROMIUM=chromium)
+            code = subprocess.call(words, cwd=str(REPO), env=environment)
     return code
 
 
@@ -868,7 +878,9 @@ def parser():
     each.usage = "course.py data [-h] [COMMAND ...]"
     each = add("classroom", "make the notebooks of a class, and grade them: `student OUT`, `grade COURSE`")
     each.usage = "course.py classroom [-h] {student,instructor,nbgrader,release,grade} ..."
-    add("book", "build the website")
+    each = add("book", "build the website")
+    each.add_argument("--lite", action="store_true", help="with JupyterLite: lessons that run in a browser")
+    each.add_argument("--pdf", action="store_true", help="print the pages, too, into _build/pdf")
     add("clean", "remove the environment, the built website and caches; never lessons or data")
     return top
 
@@ -889,10 +901,12 @@ def run(words):
         return data(others)
     if options.command == "classroom":
         return classroom(others)
+    if options.command == "book":
+        return book(options.lite, options.pdf)
     if options.command is None:
         top.print_help()
         return 0
-    return {"book": book, "check": check, "clean": clean}[options.command]()
+    return {"check": check, "clean": clean}[options.command]()
 
 
 def in_words(error):

@@ -50,7 +50,9 @@ def test_whatever_a_dependency_pulls_in_is_pinned():
 def test_pins_work_on_the_oldest_python_allowed():
     """A pin that wants 3.11.5 shuts out Debian's 3.11.2."""
     oldest = re.search(r">=(3\.\d+)", PROJECT["requires-python"]).group(1) + ".0"
-    needs = {name: INSTALLED[name].metadata.get("Requires-Python", "") for name in INSTALLED.keys() & PINS.keys()}
+    needs = {
+        name: INSTALLED[name].metadata.get("Requires-Python", "") for name in INSTALLED.keys() & PINS.keys()
+    }
     assert {name: need for name, need in needs.items() if not SpecifierSet(need).contains(oldest)} == {}
 
 
