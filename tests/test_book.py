@@ -1,5 +1,6 @@
-"""The website builds from nothing without a warning, and holds together."""
+"""The website builds from nothing without a warning, holds together, and is complete without another host."""
 
+import gzip
 import os
 import re
 import shutil
@@ -9,20 +10,73 @@ from html.parser import HTMLParser
 from pathlib import Path
 from urllib.parse import unquote, urldefrag, urlparse
 
+import jupytext
+import nbformat
 import pytest
+import yaml
+from playwright.sync_api import expect
 
-from tests.lessonfile import ROOT
+from tests import lessonfile
+from tests.lessonfile import ROOT, expected_error, points, read, tags
+from tests.website import pages_of, visit
 
-NOT_COPIED = shutil.ignore_patterns(".*", "_build", "__pycache__", "*.egg-info")
+MOST_BYTES = {"first page": 1_500_000, "lesson": 6_000_000, "another page": 3_000_000}
+TEXT = {".html", ".js", ".css", ".svg", ".txt", ".json"}  # which servers compress on the way
+GENERATED = {"genindex.html", "search.html"}
+
+# What a reader does with the widgets of a page: moves sliders, chooses from lists, presses a key on a plane.
+TOUCH = """async () => {
+  const pause = (ms) => new Promise((done) => setTimeout(done, ms));
+  const dead = [];
+  for (const place of document.querySelectorAll(".slicewise-page")) {
+    const title = place.textContent.trim().slice(0, 40);
+    const picture = place.querySelector("img.slicewise-picture");
+    if (!place.querySelector(".slicewise-viewer")) dead.push(`${title}: is not there`);
+    for (const input of picture ? place.querySelectorAll("input, select") : []) {
+      const [before, said] = [picture.src, place.querySelector(".slicewise-says").textContent];
+      if (input.type === "checkbox") input.click();
+      else if (input.type === "range") input.value = input.valueAsNumber < input.max ? input.max : input.min;
+      else input.selectedIndex = (input.selectedIndex + 1) % input.options.length;
+      input.dispatchEvent(new Event("input", { bubbles: true }));
+      await picture.decode();
+      if (picture.src === before && place.querySelector(".slicewise-says").textContent === said)
+        dead.push(`${title}: ${input.previousElementSibling?.textContent} changes nothing`);
+    }
+    const plane = place.querySelector("canvas.slicewise-plane");
+    if (plane) {
+      const before = place.querySelector(".slicewise-readout").textContent;
+      plane.focus();
+      plane.dispatchEvent(new KeyboardEvent("keydown", { key: "ArrowUp", bubbles: true }));
+      await pause(60);
+      if (place.querySelector(".slicewise-readout").textContent === before) dead.push(`${title}: is deaf`);
+    }
+  }
+  return dead;
+}"""
+FORMULAS = """() => ({
+  drawn: document.querySelectorAll("mjx-container").length,
+  spoken: document.querySelectorAll("mjx-container mjx-assistive-mml math").length,
+  wrong: [...document.querySelectorAll("mjx-merror")].map((each) => each.textContent),
+  raw: [...document.querySelectorAll("article :not(script, code, pre, pre *, code *)")]
+    .flatMap((each) => [...each.childNodes])
+    .filter((node) => node.nodeType === 3 && /\\\\[([]|\\$\\$/.test(node.data)).map((node) => node.data),
+})"""
+PICTURES = """() => [...document.images].filter((image) => image.checkVisibility() && image.complete)
+  .filter((image) => !image.naturalWidth || (image.clientWidth > 40 && Math.abs(
+    image.clientWidth / image.clientHeight / (image.naturalWidth / image.naturalHeight) - 1) > 0.02))
+  .map((image) => image.src.slice(-80))"""
 
 
 class Page(HTMLParser):
-    """Collect the links, anchors and pictures of a page."""
+    """Collect the links, anchors, pictures and text of a page."""
 
     def __init__(self, path):
         super().__init__()
         self.links, self.anchors, self.pictures = [], set(), []
-        self.feed(path.read_text(encoding="utf-8"))
+        self.source = path.read_text(encoding="utf-8")
+        self._pieces, self._unseen = [], 0
+        self.feed(self.source)
+        self.text = " ".join("".join(self._pieces).split())
 
     def handle_starttag(self, tag, attributes):
         attributes = dict(attributes)
@@ -30,34 +84,73 @@ class Page(HTMLParser):
         if tag == "img":
             self.pictures.append(attributes)
         self.links += [attributes[name] for name in ("href", "src") if attributes.get(name)]
+        self._unseen += tag in ("script", "style")
 
+    def handle_endtag(self, tag):
+        self._unseen -= tag in ("script", "style")
 
-@pytest.fixture(scope="module")
-def site(tmp_path_factory):
-    """Build the book in a copy of the project, so that nothing built before can be reused."""
-    project = tmp_path_factory.mktemp("book") / "project"
-    shutil.copytree(ROOT, project, ignore=NOT_COPIED)
-    builder = shutil.which("jupyter-book", path=Path(sys.executable).parent)
-    run = subprocess.run(
-        [builder, "build", "-W", "-n", "--keep-going", project],
-        capture_output=True,
-        text=True,
-        env=os.environ | {"SLICEWISE_SOURCE": "bundled", "NO_COLOR": "1"},
-    )
-    assert run.returncode == 0, run.stdout[-3000:] + run.stderr[-3000:]
-    return project / "_build" / "html"
+    def handle_data(self, data):
+        if not self._unseen:
+            self._pieces.append(data)
 
 
 @pytest.fixture(scope="module")
 def pages(site):
-    pages = {path: Page(path) for path in site.rglob("*.html") if "_static" not in path.parts}
+    pages = {site / path: Page(site / path) for path in pages_of(site)}
     assert pages
     return pages
 
 
-def test_every_lesson_has_a_page(site):
-    for lesson in (ROOT / "lessons").glob("*.md"):
-        assert (site / "lessons" / f"{lesson.stem}.html").exists()
+@pytest.fixture(scope="module")
+def visits(site, address, chromium):
+    """Open each page once as a reader would, and keep what came of it."""
+    found = {}
+    for path in pages_of(site):
+        if path == "index.html":  # which only leads on
+            continue
+        page = visit(chromium, address, path)
+        dead = page.evaluate(TOUCH)
+        found[path] = {
+            "outside": [url for url in page.requested if not url.startswith((address, "data:", "blob:"))],
+            "bytes": weigh(site, address, page.requested),
+            "dead": dead if page.settled else [*dead, "some pictures never came"],
+            "formulas": page.evaluate(FORMULAS),
+            "pictures": page.evaluate(PICTURES),
+            "failures": list(page.failures),
+            "viewers": page.locator(".slicewise-page").count(),
+        }
+        page.context.close()
+    return found
+
+
+def weigh(site, address, urls):
+    """Return (bytes on the way, bytes unpacked) of all that a page loads, text compressed as servers do."""
+    packed = plain = 0
+    for url in {urldefrag(url)[0].split("?")[0] for url in urls if url.startswith(address)}:
+        content = (site / unquote(url.removeprefix(address))).read_bytes()
+        plain += len(content)
+        packed += len(gzip.compress(content, 6)) if Path(url).suffix in TEXT else len(content)
+    return packed, plain
+
+
+def kind_of(path):
+    if path in ("index.html", "lessons/index.html"):
+        return "first page"
+    return "lesson" if re.fullmatch(r"lessons/\d\d_\w+\.html", path) else "another page"
+
+
+def test_every_lesson_has_a_page_that_links_lead_to(site, pages):
+    for source in (*(ROOT / "lessons").rglob("*.md"), ROOT / "classroom" / "guide.md"):
+        assert (site / source.relative_to(ROOT).with_suffix(".html")).exists()
+    reached, waiting = set(), [site / "lessons" / "index.html"]
+    while waiting:
+        path = waiting.pop()
+        if path in pages and path not in reached:
+            reached.add(path)
+            links = (unquote(urlparse(link).path) for link in pages[path].links if not urlparse(link).scheme)
+            waiting += [Path(os.path.normpath(path.parent / link)) for link in links if link]
+    orphans = {path.relative_to(site).as_posix() for path in pages.keys() - reached}
+    assert orphans <= {"index.html"}
 
 
 def test_internal_links_lead_somewhere(site, pages):
@@ -80,13 +173,217 @@ def test_internal_links_lead_somewhere(site, pages):
 def test_every_picture_has_alternative_text(pages):
     for path, page in pages.items():
         for picture in page.pictures:
-            assert len(picture.get("alt") or "") >= 5, f"{path.name}: {picture}"
+            if "logo__image" not in (picture.get("class") or ""):  # whose link says the same in words
+                assert len(picture.get("alt") or "") >= 5, f"{path.name}: {picture}"
 
 
 def test_no_error_and_no_check_is_shown(pages):
-    for path in pages:
-        text = path.read_text(encoding="utf-8")
-        assert "Not yet:" not in text
-        for error in re.findall(r"(\w+Error)</span>\s+Traceback", text):
+    for path, page in pages.items():
+        assert "Not yet:" not in page.source
+        for error in re.findall(r"(\w+Error)</span>\s+Traceback", page.source):
             lesson = (ROOT / "lessons" / f"{path.stem}.md").read_text(encoding="utf-8")
             assert f"raises-{error}" in lesson
+
+
+def test_every_page_says_what_it_is(site, pages):
+    for path, page in pages.items():
+        if path.name in GENERATED or path == site / "index.html":
+            continue
+        assert re.search(r"<title>[^<]{8,}</title>", page.source)
+        assert len(re.findall(r'<meta name="description" content="[^"]{20,160}"', page.source)) == 1, path
+
+
+def test_words_are_spelled_right(pages):
+    text = "\n".join(page.text for page in pages.values())
+    command = [sys.executable, "-m", "codespell_lib", "-"]
+    run = subprocess.run(command, cwd=ROOT, input=text, capture_output=True, text=True)
+    assert run.stdout == "", run.stdout
+
+
+# In the browser: each page is opened once, scrolled to its end, and its widgets are touched
+
+
+def test_no_request_leaves_the_host(visits):
+    assert {path: found["outside"] for path, found in visits.items() if found["outside"]} == {}
+
+
+def test_nothing_is_missing_and_no_page_complains(visits):
+    assert {path: found["failures"] for path, found in visits.items() if found["failures"]} == {}
+
+
+def test_every_widget_answers(visits):
+    assert {path: found["dead"] for path, found in visits.items() if found["dead"]} == {}
+    assert sum(found["viewers"] for found in visits.values()) >= 20
+
+
+def test_pictures_are_whole_and_in_proportion(visits):
+    assert {path: found["pictures"] for path, found in visits.items() if found["pictures"]} == {}
+
+
+def test_every_formula_is_drawn_and_can_be_heard(visits, site, pages):
+    total = 0
+    for path, found in visits.items():
+        written = len(re.findall(r'class="math notranslate', pages[site / path].source))
+        formulas = found["formulas"]
+        assert (formulas["drawn"], formulas["spoken"]) == (written, written), path
+        assert formulas["wrong"] == [], path
+        assert formulas["raw"] == [], path
+        total += written
+    assert total > 50
+
+
+def test_pages_are_light(visits):
+    print("\nbytes on the way, unpacked")
+    for path, found in visits.items():
+        print("{:>12,} {:>12,}  {}".format(*found["bytes"], path))
+    heavy = {
+        path: found["bytes"]
+        for path, found in visits.items()
+        if found["bytes"][0] > MOST_BYTES[kind_of(path)]
+    }
+    assert not heavy
+
+
+def test_a_page_opened_from_a_folder_is_live_too(site, chromium):
+    page = visit(chromium, site.as_uri() + "/", "lessons/02_affines.html")
+    assert page.settled
+    assert page.evaluate(TOUCH) == []
+    assert page.evaluate(FORMULAS)["wrong"] == []
+    assert [url for url in page.requested if not url.startswith(("file:", "data:", "blob:"))] == []
+    assert page.failures == []
+    page.context.close()
+
+
+def test_without_scripts_each_widget_is_a_picture(site, address, chromium):
+    page = visit(chromium, address, "lessons/02_affines.html", settle=False, java_script_enabled=False)
+    stills = page.locator(".slicewise-page .slicewise-still img")
+    assert stills.count() == page.locator(".slicewise-page").count() > 0
+    for still in stills.all():
+        still.scroll_into_view_if_needed()
+        expect(still).to_be_visible()
+        assert (site / "lessons" / still.get_attribute("src")).is_file()
+    page.context.close()
+
+
+def test_search_finds_and_theme_turns_dark(address, chromium):
+    page = visit(chromium, address, "search.html?q=crosshair", settle=False)
+    expect(page.locator("#search-results li").first).to_be_visible()
+    themes = set()
+    for _ in range(3):  # as the system has it, light, dark
+        page.locator("button.theme-switch-button:visible").first.click()
+        themes.add(page.evaluate("document.documentElement.dataset.theme"))
+    assert themes == {"light", "dark"}
+    assert page.failures == []
+    page.context.close()
+
+
+def test_copy_button_copies_a_cell(address, chromium):
+    page = visit(chromium, address, "lessons/01_image_intro.html", settle=False)
+    page.context.grant_permissions(["clipboard-read", "clipboard-write"])
+    cell = page.locator(".cell_input").first
+    cell.hover()
+    cell.locator("button.copybtn").click()
+    copied = page.evaluate("navigator.clipboard.readText()")
+    assert copied.strip() == read(lessonfile.LESSONS[0]).cells[1].source.strip()
+    page.context.close()
+
+
+# What a page says is what its lesson computes
+
+
+@pytest.mark.parametrize("lesson", [*lessonfile.LESSONS, *lessonfile.PAGES], ids=lambda lesson: lesson.stem)
+def test_page_shows_what_its_cells_computed(lesson, site, pages):
+    """Each cell ran when the book was built, and what it said stands in the page."""
+    executed = site.parent / "jupyter_execute" / "lessons" / f"{lesson.stem}.ipynb"
+    page = pages[site / "lessons" / f"{lesson.stem}.html"]
+    cells = [cell for cell in nbformat.read(executed, 4).cells if cell.cell_type == "code"]
+    sources = [cell for cell in read(lesson).cells if cell.cell_type == "code"]
+    assert [cell.source for cell in cells] == [cell.source for cell in sources]
+    for cell, source in zip(cells, sources, strict=True):
+        assert cell.execution_count
+        errors = [out.ename for out in cell.outputs if out.output_type == "error"]
+        assert errors == [name for name in [expected_error(source)] if name]
+        hidden = tags(source) & {"test", "remove-cell"}
+        for out in cell.outputs:
+            data = out.get("data", {})
+            text = out.get("text", data["text/plain"] if data.keys() == {"text/plain"} else "")
+            shown = " ".join(text.split())
+            assert hidden or shown in page.text, shown
+        if hidden and points(source) is None:
+            assert " ".join(source.source.split()) not in page.text
+
+
+def test_exercises_begin_at_one_in_each_lesson(site, pages):
+    for lesson in lessonfile.LESSONS:
+        page = pages[site / "lessons" / f"{lesson.stem}.html"]
+        numbers = re.findall(r'caption-number">\s*Exercise (\d+)', page.source)
+        count = sum(points(cell) is not None for cell in read(lesson).cells if cell.cell_type == "code")
+        assert numbers == [str(number) for number in range(1, count + 1)]
+
+
+def test_each_lesson_offers_the_notebook_without_solutions(site, pages):
+    for lesson in lessonfile.LESSONS:
+        links = pages[site / "lessons" / f"{lesson.stem}.html"].links
+        assert links.count(f"../notebooks/{lesson.stem}.ipynb") == 2
+        notebook = nbformat.read(site / "notebooks" / f"{lesson.stem}.ipynb", 4)
+        nbformat.validate(notebook)
+        text = "\n".join(cell.source for cell in notebook.cells)
+        for cell in read(lesson).cells:
+            if "solution" in tags(cell):
+                assert cell.source not in text
+    assert not [path for path in site.rglob("*") if path.suffix == ".md" and "_static" not in path.parts]
+
+
+# The build itself
+
+
+@pytest.fixture
+def small_book(tmp_path):
+    """Return the folder of a book of two pages, built as the real one is, and a function that builds it."""
+    for name in ("assets", "_config.yml"):
+        copy = shutil.copytree if (ROOT / name).is_dir() else shutil.copy
+        copy(ROOT / name, tmp_path / name)
+    config = yaml.safe_load((tmp_path / "_config.yml").read_text(encoding="utf-8"))
+    config["sphinx"]["local_extensions"] = {"live_pages": "assets/book"}
+    config = {key: value for key, value in config.items() if not key.startswith("bibtex")}
+    (tmp_path / "_config.yml").write_text(yaml.safe_dump(config), encoding="utf-8")
+    toc = {"format": "jb-book", "root": "lessons/index", "chapters": [{"file": "lessons/page"}]}
+    (tmp_path / "_toc.yml").write_text(yaml.safe_dump(toc), encoding="utf-8")
+    lesson = jupytext.reads(
+        "# A page\n\nThe helper says what follows, in a sentence of some length.", "md:myst"
+    )
+    lesson.metadata["kernelspec"] = {"name": "python3", "display_name": "Python 3"}
+    lesson.cells.append(nbformat.v4.new_code_cell("import aid\n\nprint('It is', aid.VALUE)"))
+    (tmp_path / "lessons").mkdir()
+    jupytext.write(lesson, tmp_path / "lessons" / "page.md", fmt="md:myst")
+    (tmp_path / "lessons" / "index.md").write_text("# A book\n", encoding="utf-8")
+    shutil.copy(ROOT / "lessons" / "glossary.md", tmp_path / "lessons")
+
+    def build():
+        builder = shutil.which("jupyter-book", path=Path(sys.executable).parent)
+        run = subprocess.run([builder, "build", "-W", "-n", tmp_path], capture_output=True, text=True)
+        assert run.returncode == 0, run.stdout[-2000:] + run.stderr[-2000:]
+        return (tmp_path / "_build" / "html" / "lessons" / "page.html").read_text(encoding="utf-8")
+
+    return tmp_path, build
+
+
+def test_no_result_survives_a_change_in_the_helpers(small_book):
+    """Not even where the book is built again without cleaning; and a repository's address opens all doors."""
+    folder, build = small_book
+    (folder / "lessons" / "aid.py").write_text("VALUE = 1\n")
+    page = build()
+    assert "It is 1" in page
+    assert "python3 course.py lab" in page
+    assert "mybinder" not in page
+    assert "source-repository-button" not in page
+    (folder / "lessons" / "aid.py").write_text("VALUE = 2002\n")
+    config = (folder / "_config.yml").read_text(encoding="utf-8")
+    (folder / "_config.yml").write_text(
+        config.replace("url: ''", "url: https://github.com/someone/slicewise")
+    )
+    page = build()
+    assert "It is 2002" in page
+    assert "https://mybinder.org/v2/gh/someone/slicewise/main?urlpath=lab/tree/lessons/page.md" in page
+    assert "https://github.com/someone/slicewise/edit/main/lessons/page.md" in page
+    assert "https://github.com/someone/slicewise/issues/new" in page

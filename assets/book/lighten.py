@@ -1,0 +1,192 @@
+"""Make a built page light: what viewers share or need only later goes from the page into files of its own.
+
+A viewer's HTML holds everything, so that it works in any page by itself. In a book the same module and the
+same volume would stand in many pages, and a reader would wait for pictures far below. `viewers.js` fetches
+what a viewer needs when it comes near the part of the page that is seen.
+"""
+
+import hashlib
+import json
+import re
+from base64 import b64decode
+from html import escape, unescape
+from io import BytesIO
+
+from PIL import Image
+
+# As `helpers.viewing.page.to_html` writes it; what it embeds can hold no end tag.
+VIEWER = re.compile(
+    r'<div class="slicewise-page">\s*<style>(?P<style>.*?)</style>'
+    r'\s*(?P<still><div class="slicewise-still">.*?</div>)'
+    r'\s*<script type="application/json">(?P<state>.*?)</script>'
+    r'\s*<script type="text/plain">(?P<module>.*?)</script>\s*<script>.*?</script>\s*</div>',
+    re.S,
+)
+EMBEDDED_PICTURE = re.compile(r'src="data:image/png;base64,([^"]*)"')
+PICTURE = re.compile(r"<img [^>]*?>")
+# What the theme brings along and no page uses. Font Awesome's drawings of all its icons are 1.5 MB; its font,
+# a tenth of that, has the few that the theme shows. Thebe would ask a public server for a kernel.
+UNUSED = (
+    re.compile(r"\s*<!-- So that users [^>]*>\s*<script [^>]*fontawesome\.js[^>]*></script>"),
+    re.compile(r"\s*<script[^>]*>const THEBE_JS_URL.*?</script>", re.S),
+    re.compile(r"\s*<script [^>]*sphinx-thebe\.js[^>]*></script>"),
+    re.compile(r"\s*<link [^>]*sphinx-thebe\.css[^>]*/?>"),
+)
+MATHJAX = (
+    re.compile(r"\s*<script[^>]*>window\.MathJax = .*?</script>", re.S),
+    re.compile(r"\s*<script [^>]*tex-chtml\.js[^>]*></script>"),
+)
+# Scripts that a page needs only once it is there; an inline script needs the options at once.
+EARLY = re.compile(r'<script src="(?![^"]*documentation_options)')
+# The explorers' module makes an address of a picture's base64; here its pictures are files, named in full.
+EMBEDDED_ADDRESS, ADDRESS = "`data:image/png;base64,${picture}`", "picture"
+
+
+def lighten(page, root, size_of):
+    """Return a page without what it does not use and with its viewers' data in files of their own.
+
+    Parameters
+    ----------
+    page : str
+        The HTML of a page.
+    root : str
+        The site's root as the page names it: "", "../", …
+    size_of : callable
+        Gives the width and height of a picture, in pixels, by its address in the page, or None.
+
+    Returns
+    -------
+    page : str
+    files : dict of str to bytes
+        By their names in the site's folder ``_viewers``.
+
+    Raises
+    ------
+    ValueError
+        If a viewer does not look as expected.
+    """
+    files = {}
+    page, count = VIEWER.subn(lambda found: _lift(found, root, files), page)
+    if page.count('<div class="slicewise-page">') != 0:
+        raise ValueError("A viewer's HTML has changed: mend VIEWER in assets/book/lighten.py.")
+    # Sphinx loads MathJax in each page above one that has formulae, too.
+    for pattern in (*UNUSED, *(() if 'class="math' in page else MATHJAX)):
+        page = pattern.sub("", page)
+    if 'id="search-results"' not in page:
+        head, end, body = page.partition("</head>")
+        page = EARLY.sub('<script defer src="', head) + end + body
+    page = PICTURE.sub(lambda found: _patient(found[0], size_of), page)
+    if count:
+        needed = f'<link rel="stylesheet" href="{root}_viewers/viewers.css" />\n'
+        needed += f'<script defer src="{root}_static/viewers.js"></script>\n</head>'
+        page = page.replace("</head>", needed, 1)
+    return page, files
+
+
+def _lift(found, root, files):
+    """Put the data of a viewer into files and return the HTML that names them."""
+    files["viewers.css"] = found["style"].encode()
+    module = found["module"].replace("<\\/", "</")
+    state = json.loads(found["state"])
+    if "pictures" in state:
+        if module.count(EMBEDDED_ADDRESS) != 1:
+            raise ValueError("The explorers' module has changed: mend assets/book/lighten.py.")
+        module = module.replace(EMBEDDED_ADDRESS, ADDRESS)
+        state["pictures"] = {
+            key: [_keep(b64decode(picture), "png", files), text]
+            for key, (picture, text) in state["pictures"].items()
+        }
+    for layer in state.get("_voxels", {}).get("layers", ()):
+        voxels = layer["voxels"]
+        layer["voxels"] = _keep(b64decode(voxels), "bin", files)
+        _keep_script(
+            layer["voxels"], voxels, files
+        )  # for pages opened from a folder, where no script may read
+    name = _keep(module.encode(), "txt", files)
+    del files[name]
+    _keep_script(name, module, files)
+    still = EMBEDDED_PICTURE.sub(lambda picture: _still(picture, root, files), found["still"])
+    still = still.replace("max-width: 100%", "max-width: 100%; height: auto")
+    text = json.dumps(state, allow_nan=False).replace("<", "\\u003c")
+    return (
+        f'<div class="slicewise-page" data-module="{name}">{still}'
+        f'<script type="application/json">{text}</script></div>'
+    )
+
+
+def _still(picture, root, files):
+    """Keep a still picture as a file and return its attributes."""
+    png = b64decode(picture[1])
+    width, height = Image.open(BytesIO(png)).size
+    ending, content = smallest(png)
+    return f'src="{root}_viewers/{_keep(content, ending, files)}" width="{width}" height="{height}"'
+
+
+def _keep(content, ending, files):
+    """Keep a file under a name that tells its content, and return the name."""
+    name = f"{hashlib.sha256(content).hexdigest()[:16]}.{ending}"
+    files[name] = content
+    return name
+
+
+def _keep_script(name, text, files):
+    """Keep text as a script that hands it over, which also a page opened from a folder may load."""
+    files[f"{name}.js"] = f"slicewise.keep({json.dumps(name)}, {json.dumps(text)});\n".encode()
+
+
+def _patient(tag, size_of):
+    """Return the tag of a picture that is loaded when needed, and whose place is kept free until then."""
+    if 'loading="' in tag or " src=" not in tag:
+        return tag
+    added = ' loading="lazy" decoding="async"'
+    if "width=" not in tag and "style=" not in tag:
+        size = size_of(unescape(re.search(r' src="([^"]*)"', tag)[1]))
+        if size:
+            added += ' width="{}" height="{}"'.format(*size)
+    return tag[:-1].rstrip("/ ") + added + (" />" if tag.endswith("/>") else ">")
+
+
+def smallest(png):
+    """Return a picture in the fewest bytes that keep each pixel as it is.
+
+    Parameters
+    ----------
+    png : bytes
+        A PNG file.
+
+    Returns
+    -------
+    ending : {"png", "webp"}
+    content : bytes
+        Of a PNG file without what its pixels do not need, such as opaque alpha and more colours than there
+        are; or of a lossless WebP file, if that is much smaller.
+    """
+    image = Image.open(BytesIO(png))
+    image.load()
+    if image.mode == "RGBA" and image.getextrema()[3] == (255, 255):
+        image = image.convert("RGB")
+    if image.mode == "RGB" and (colours := image.getcolors(256)):
+        image = _with_palette(image, [colour for _, colour in colours])
+    buffer = BytesIO()
+    image.save(buffer, "png", optimize=True)
+    png = min(png, buffer.getvalue(), key=len)
+    buffer = BytesIO()
+    image = image.convert("RGBA" if image.has_transparency_data else "RGB")
+    image.save(buffer, "webp", lossless=True, exact=True, method=2, quality=60)
+    webp = buffer.getvalue()
+    return ("webp", webp) if len(webp) < 0.9 * len(png) else ("png", png)
+
+
+def _with_palette(image, colours):
+    """Return an image of at most 256 colours as numbers of a palette."""
+    palette = Image.new("P", (1, 1))
+    palette.putpalette([part for colour in sorted(colours) for part in colour])
+    return image.quantize(palette=palette, dither=Image.Dither.NONE)
+
+
+def describe(text, most=155):
+    """Return the beginning of a text for search engines: whole words, escaped."""
+    text = " ".join(text.split())
+    if len(text) > most:
+        text = text[:most].rsplit(" ", 1)[0].rstrip(",;:") + " …"
+    return escape(text)
