@@ -13,6 +13,7 @@ from collections import Counter, defaultdict
 import pytest
 from nbformat.v4 import new_code_cell
 from nbval.plugin import IPyNbCell, IPyNbFile
+from xdist.scheduler import LoadFileScheduling
 
 from tests import lessonfile
 
@@ -24,6 +25,18 @@ for category in (DeprecationWarning, PendingDeprecationWarning, FutureWarning):
     warnings.simplefilter("always", category)
 del os, warnings, category
 """
+
+
+class Scheduling(LoadFileScheduling):
+    """A file's tests run in one process; so do all of the website, whose building takes minutes."""
+
+    def _split_scope(self, nodeid):
+        return "tests/site" if nodeid.startswith("tests/site/") else super()._split_scope(nodeid)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config, log):
+    return Scheduling(config, log)
 
 
 def pytest_collect_file(file_path, parent):

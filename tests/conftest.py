@@ -5,7 +5,6 @@ import shutil
 import subprocess
 import sys
 import threading
-import time
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -20,7 +19,6 @@ CHROMIUM_OPTIONS = [
     "--disable-component-update", "--disable-sync",
 ]  # fmt: skip
 NOT_COPIED = shutil.ignore_patterns(".*", "_build", "__pycache__", "*.egg-info")
-LONGEST_BUILD = 1800  # seconds
 
 
 @pytest.fixture(scope="session")
@@ -36,35 +34,20 @@ def chromium():
 
 
 @pytest.fixture(scope="session")
-def site(tmp_path_factory, worker_id):
-    """Return the folder of the website: built from nothing, once for all workers of a run of the tests.
+def site(tmp_path_factory):
+    """Return the folder of the website, built from nothing; tests that want it are in ``tests/site``.
 
     ``SLICEWISE_SITE`` names a built site to look at instead, while one works on its tests.
     """
     if os.environ.get("SLICEWISE_SITE"):
         return Path(os.environ["SLICEWISE_SITE"])
-    run = tmp_path_factory.getbasetemp()
-    run = run if worker_id == "master" else run.parent  # the folder that the workers of one run share
-    project, built, report = run / "book", run / "book.built", run / "book.txt"
-    try:
-        project.mkdir()  # only one worker can
-    except FileExistsError:
-        deadline = time.monotonic() + LONGEST_BUILD
-        while not built.exists():
-            assert time.monotonic() < deadline, "the worker that builds the book does not come to an end"
-            time.sleep(0.5)
-    else:
-        try:
-            report.write_text(build_book(project), encoding="utf-8")
-        finally:
-            built.touch()
-    said = report.read_text(encoding="utf-8")
-    assert said == "", said
+    project = tmp_path_factory.mktemp("book")
+    build_book(project)
     return project / "_build" / "html"
 
 
 def build_book(project):
-    """Build the book in a copy of the project; return what went wrong, or nothing."""
+    """Build the book in a copy of the project."""
     shutil.copytree(ROOT, project, ignore=NOT_COPIED, dirs_exist_ok=True)
     builder = shutil.which("jupyter-book", path=Path(sys.executable).parent)
     run = subprocess.run(
@@ -73,7 +56,7 @@ def build_book(project):
         text=True,
         env=os.environ | {"SLICEWISE_SOURCE": "bundled", "NO_COLOR": "1"},
     )
-    return f"{run.stdout[-3000:]}\n{run.stderr[-3000:]}" if run.returncode else ""
+    assert run.returncode == 0, f"{run.stdout[-3000:]}\n{run.stderr[-3000:]}"
 
 
 class Quiet(SimpleHTTPRequestHandler):
