@@ -12,6 +12,7 @@ import sys
 import threading
 import time
 from concurrent.futures import CancelledError, Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
 import distributed
@@ -596,7 +597,10 @@ def test_process_that_is_interrupted_is_resumed(folder, tmp_path, plain):
     late = heads / "sub-0003" / "sub-0003_T1w.nii.gz"
     late.unlink()
     os.mkfifo(late)  # whoever reads it waits, however quick the machine is
-    run = command(heads, rows, "participant", "--participant-label", *(f"{n:04d}" for n in range(1, 9)))
+    # Where the tests run in the background, what they start would not hear an interrupt.
+    hears = {"preexec_fn": partial(signal.signal, signal.SIGINT, signal.SIG_DFL)}
+    labels = [f"{n:04d}" for n in range(1, 9)]
+    run = command(heads, rows, "participant", "--participant-label", *labels, **hears)
     end = time.monotonic() + 120
     while len(list(rows.glob("*.json"))) < 2 and time.monotonic() < end:
         time.sleep(0.01)
