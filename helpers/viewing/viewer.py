@@ -37,7 +37,8 @@ class SliceViewer(VolumeWidget):
     Attributes
     ----------
     index : tuple of 3 ints
-        Voxel (i, j, k) at the crosshair, counted as in the array given.
+        Voxel (i, j, k) at the crosshair, counted as in the array given. Python hears of a move when the
+        crosshair has rested for 0.1 s, and every 0.4 s while it moves on.
     cursor_vox : tuple of 3 floats
         The same place in voxel coordinates. `index` is the voxel that holds it.
     cursor_mm : tuple of 3 floats
