@@ -1,5 +1,6 @@
 """The reference pages hold every public name, every data set and every source, as the code has them."""
 
+import inspect
 import re
 import sys
 from importlib import import_module
@@ -21,14 +22,17 @@ SOURCES = parse_file(str(ROOT / "lessons" / "references.bib")).entries
 
 
 def documented():
-    """Return the objects that the reference pages describe."""
-    found = []
+    """Return the objects that the reference pages describe, by their full names."""
+    found = {}
     for page in (ROOT / "reference").glob("*.md"):
         text = page.read_text("utf-8")
         package = re.search(r"^\.\. py:module:: (.+)$", text, flags=re.M)[1]
+        found[package] = import_module(package)
+        for name in re.findall(r"^\.\. automodule:: (.+)$", text, flags=re.M):
+            found[name] = import_module(name)
         for name in re.findall(r"^\.\. auto(?:function|class|exception):: (.+)$", text, flags=re.M):
-            home, _, last = name.rpartition(".")
-            found.append(getattr(import_module(home or package), last))
+            home, _, last = name.replace("::", ".").rpartition(".")
+            found[f"{home or package}.{last}"] = getattr(import_module(home or package), last)
     return found
 
 
@@ -39,8 +43,23 @@ def test_every_public_name_is_described(package):
     names = getattr(module, "__all__", None) or [
         name for name in own if not name.startswith("_") and name != "main"
     ]
-    described = documented()
+    described = documented().values()
     assert [name for name in names if not any(getattr(module, name) is each for each in described)] == []
+
+
+def test_every_name_in_a_docstring_leads_somewhere():
+    """In single backticks stand names that become links, and arguments and attributes; all else in double."""
+    described, lost = documented(), []
+    for place, value in described.items():
+        text = inspect.getdoc(value) or ""
+        own = {
+            name for line in re.findall(r"^(\w+(?:, \w+)*) : ", text, flags=re.M) for name in line.split(", ")
+        }
+        for name in re.findall(r"`([^`]+)`", re.sub(r"``.+?``", "", text, flags=re.S)):
+            links = [each for each in described if f".{each}".endswith(f".{name}")]
+            if name not in own and len(links) != 1:
+                lost.append(f"{place}: {name}")
+    assert lost == []
 
 
 def test_every_data_set_has_its_sheet():
@@ -56,7 +75,7 @@ def test_every_data_set_has_its_sheet():
 def test_the_overview_names_every_data_set_and_licence():
     shown = Overview()._repr_html_()
     for name, table in catalogue().items():
-        row = re.search(rf"<tr><th scope='row'>{name}</th>.+?</tr>", shown)[0]
+        row = re.search(rf"<tr><th scope='row'[^>]*>{name}</th>.+?</tr>", shown)[0]
         sources = [table[source] for source in ("bundled", "original") if source in table]
         assert all(source["licence"] in row for source in sources)
         assert row.count("simulated") == sum("simulator" in source for source in sources)
@@ -124,7 +143,7 @@ def test_the_landing_page_cites_the_course_as_citation_cff_does():
         "title": citation["title"],
         "author": citation["authors"][0]["name"],
         "version": citation["version"],
-        "year": citation["date-released"][:4],
+        "year": yaml.safe_load((ROOT / "_config.yml").read_text("utf-8"))["copyright"],
     }
 
 
@@ -137,6 +156,8 @@ def test_docstrings_become_links(monkeypatch):
         "",
         ".. [1] Otsu 1979, doi 10.1109/TSMC.1979.4310076.",
         "(Or doi 10.1016/S1361-8415(98)80022-4), so.",
+        "",
+        "    y = x in it",
     ]
     tidy(None, "function", "f", None, None, lines)
     assert lines == [
@@ -144,4 +165,8 @@ def test_docstrings_become_links(monkeypatch):
         "",
         "-  [1] Otsu 1979, `doi:10.1109/TSMC.1979.4310076 <https://doi.org/10.1109/TSMC.1979.4310076>`__.",
         "(Or `doi:10.1016/S1361-8415(98)80022-4 <https://doi.org/10.1016/S1361-8415%2898%2980022-4>`__), so.",
+        "",
+        ".. code-block:: text",
+        "",
+        "    y = x in it",
     ]

@@ -12,6 +12,7 @@ from base64 import b64decode
 from html import escape, unescape
 from io import BytesIO
 
+import numpy as np
 from PIL import Image
 
 # As `helpers.viewing.page.to_html` writes it; what it embeds can hold no end tag.
@@ -19,9 +20,11 @@ VIEWER = re.compile(
     r'<div class="slicewise-page">\s*<style>(?P<style>.*?)</style>'
     r'\s*(?P<still><div class="slicewise-still">.*?</div>)'
     r'\s*<script type="application/json">(?P<state>.*?)</script>'
-    r'\s*<script type="text/plain">(?P<module>.*?)</script>\s*<script>.*?</script>\s*</div>',
+    r'\s*<script type="text/plain">(?P<module>.*?)</script>\s*<script>(?P<enliven>.*?)</script>'
+    r"\s*<script>.*?</script>\s*</div>",
     re.S,
 )
+EXPORT = "export default"  # one object; a script has no exports
 EMBEDDED_PICTURE = re.compile(r'src="data:image/png;base64,([^"]*)"')
 PICTURE = re.compile(r"<img [^>]*?>")
 # What the theme brings along and no page uses. Font Awesome's drawings of all its icons are 1.5 MB; its font,
@@ -35,6 +38,14 @@ UNUSED = (
 MATHJAX = (
     re.compile(r"\s*<script[^>]*>window\.MathJax = .*?</script>", re.S),
     re.compile(r"\s*<script [^>]*tex-chtml\.js[^>]*></script>"),
+)
+# On the search page alone: the field for it leads there.
+SEARCH = re.compile(r'\s*<script [^>]*(?:searchtools|language_data|searchindex)\.js"></script>')
+# Told only once all scripts have come, the theme would change before the reader's eyes.
+THEME_LATE = 'dataset.theme = localStorage.getItem("theme") || "auto";'
+THEME = (
+    'dataset.theme = document.documentElement.dataset.mode !== "auto" ? localStorage.getItem("theme")'
+    ' : matchMedia("(prefers-color-scheme: dark)").matches ? "dark" : "light";'
 )
 # Scripts that a page needs only once it is there; an inline script needs the options at once.
 EARLY = re.compile(r'<script src="(?![^"]*documentation_options)')
@@ -66,26 +77,34 @@ def lighten(page, root, size_of):
         If a viewer does not look as expected.
     """
     files = {}
-    page, count = VIEWER.subn(lambda found: _lift(found, root, files), page)
-    if page.count('<div class="slicewise-page">') != 0:
+    first = VIEWER.search(page)
+    at_the_top = first is not None and "<h2" not in page[: first.start()].rpartition("</h1>")[2]
+    if at_the_top:
+        page = page.replace(first[0], _lift(first, root, files, at_the_top), 1)
+    page = VIEWER.sub(lambda found: _lift(found, root, files), page)
+    if '<div class="slicewise-page">' in page:
         raise ValueError("A viewer's HTML has changed: mend VIEWER in assets/book/lighten.py.")
     # Sphinx loads MathJax in each page above one that has formulae, too.
     for pattern in (*UNUSED, *(() if 'class="math' in page else MATHJAX)):
         page = pattern.sub("", page)
     if 'id="search-results"' not in page:
         head, end, body = page.partition("</head>")
-        page = EARLY.sub('<script defer src="', head) + end + body
+        page = EARLY.sub('<script defer src="', SEARCH.sub("", head)) + end + body
+    page = page.replace(THEME_LATE, THEME)
     page = PICTURE.sub(lambda found: _patient(found[0], size_of), page)
-    if count:
+    if first:
         needed = f'<link rel="stylesheet" href="{root}_viewers/viewers.css" />\n'
-        needed += f'<script defer src="{root}_static/viewers.js"></script>\n</head>'
-        page = page.replace("</head>", needed, 1)
+        if not at_the_top:
+            needed += f'<script defer src="{root}_viewers/page.js"></script>\n'
+            needed += f'<script defer src="{root}_static/viewers.js"></script>\n'
+        page = page.replace("</head>", f"{needed}</head>", 1)
     return page, files
 
 
-def _lift(found, root, files):
+def _lift(found, root, files, at_the_top=False):
     """Put the data of a viewer into files and return the HTML that names them."""
     files["viewers.css"] = found["style"].encode()
+    files["page.js"] = found["enliven"].encode()
     module = found["module"].replace("<\\/", "</")
     state = json.loads(found["state"])
     if "pictures" in state:
@@ -99,19 +118,22 @@ def _lift(found, root, files):
     for layer in state.get("_voxels", {}).get("layers", ()):
         voxels = layer["voxels"]
         layer["voxels"] = _keep(b64decode(voxels), "bin", files)
-        _keep_script(
-            layer["voxels"], voxels, files
-        )  # for pages opened from a folder, where no script may read
-    name = _keep(module.encode(), "txt", files)
-    del files[name]
-    _keep_script(name, module, files)
+        # For pages opened from a folder, where no script may read.
+        _keep_script(layer["voxels"], json.dumps(voxels), files)
+    if module.count(EXPORT) != 1:
+        raise ValueError("A viewer's module has changed: mend EXPORT in assets/book/lighten.py.")
+    module = module.replace(EXPORT, "const exported =")
+    name = _name(module.encode(), "module")
+    _keep_script(name, f'(() => {{\n"use strict";\n{module}\nreturn exported;\n}})()', files)
     still = EMBEDDED_PICTURE.sub(lambda picture: _still(picture, root, files), found["still"])
     still = still.replace("max-width: 100%", "max-width: 100%; height: auto")
     text = json.dumps(state, allow_nan=False).replace("<", "\\u003c")
-    return (
-        f'<div class="slicewise-page" data-module="{name}">{still}'
-        f'<script type="application/json">{text}</script></div>'
-    )
+    scripts = f'<script type="application/json">{text}</script>'
+    if at_the_top:  # it takes its place before what follows it is there, so that nothing has to move
+        still = still.replace("<img ", '<img loading="eager" ')
+        sources = "_viewers/page.js", f"_viewers/{name}.js", "_static/viewers.js"
+        scripts += "".join(f'<script src="{root}{source}"></script>' for source in sources)
+    return f'<div class="slicewise-page" data-module="{name}">{still}{scripts}</div>'
 
 
 def _still(picture, root, files):
@@ -122,16 +144,21 @@ def _still(picture, root, files):
     return f'src="{root}_viewers/{_keep(content, ending, files)}" width="{width}" height="{height}"'
 
 
+def _name(content, ending):
+    """Return the name of a file that tells its content."""
+    return f"{hashlib.sha256(content).hexdigest()[:16]}.{ending}"
+
+
 def _keep(content, ending, files):
-    """Keep a file under a name that tells its content, and return the name."""
-    name = f"{hashlib.sha256(content).hexdigest()[:16]}.{ending}"
+    """Keep a file and return its name."""
+    name = _name(content, ending)
     files[name] = content
     return name
 
 
-def _keep_script(name, text, files):
-    """Keep text as a script that hands it over, which also a page opened from a folder may load."""
-    files[f"{name}.js"] = f"slicewise.keep({json.dumps(name)}, {json.dumps(text)});\n".encode()
+def _keep_script(name, value, files):
+    """Keep a JavaScript expression as a script that hands over its value, also to a page in a folder."""
+    files[f"{name}.js"] = f'((window.slicewise ??= {{}}).kept ??= {{}})["{name}"] = {value};\n'.encode()
 
 
 def _patient(tag, size_of):
@@ -165,8 +192,8 @@ def smallest(png):
     image.load()
     if image.mode == "RGBA" and image.getextrema()[3] == (255, 255):
         image = image.convert("RGB")
-    if image.mode == "RGB" and (colours := image.getcolors(256)):
-        image = _with_palette(image, [colour for _, colour in colours])
+    if image.mode == "RGB" and image.getcolors(256):
+        image = _with_palette(image)
     buffer = BytesIO()
     image.save(buffer, "png", optimize=True)
     png = min(png, buffer.getvalue(), key=len)
@@ -177,11 +204,12 @@ def smallest(png):
     return ("webp", webp) if len(webp) < 0.9 * len(png) else ("png", png)
 
 
-def _with_palette(image, colours):
-    """Return an image of at most 256 colours as numbers of a palette."""
-    palette = Image.new("P", (1, 1))
-    palette.putpalette([part for colour in sorted(colours) for part in colour])
-    return image.quantize(palette=palette, dither=Image.Dither.NONE)
+def _with_palette(image):
+    """Return an image of at most 256 colours as numbers of a palette, exactly, as Pillow would not."""
+    colours, numbers = np.unique(np.asarray(image).reshape(-1, 3), axis=0, return_inverse=True)
+    palette = Image.fromarray(numbers.reshape(image.height, image.width).astype(np.uint8), "P")
+    palette.putpalette(colours.tobytes())
+    return palette
 
 
 def describe(text, most=155):

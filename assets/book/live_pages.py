@@ -7,6 +7,7 @@ student's notebook, says how to run it, and makes the finished pages light.
 import os
 import re
 import shutil
+import sysconfig
 from html import escape
 from pathlib import Path
 
@@ -30,6 +31,7 @@ def prepare(app, config):
     config.html_static_path += [str(HERE.parent / "vendor")]
     styles, scripts = sorted(HERE.glob("*.css")), sorted(HERE.glob("*.js"))
     config.html_static_path += [str(path) for path in (*styles, *scripts)]
+    config.html_extra_path += [str(HERE / "404.html")]  # which hosts show for an address that is none
     for style in styles:
         app.add_css_file(style.name)
     for script in scripts:
@@ -59,6 +61,13 @@ def number_exercises_by_lesson(app, env):
     return ()  # no page has to be read again
 
 
+def drop_empty_outputs(app, doctree):
+    """Drop what a cell has shown only while it ran, such as how far it was."""
+    for block in list(doctree.findall(nodes.literal_block)):
+        if "output" in block["classes"] and not block.astext().strip():
+            block.parent.remove(block)
+
+
 def complete_page(app, pagename, templatename, context, doctree):
     """Describe a page to search engines, and say on a lesson how to run it."""
     if doctree is None:
@@ -70,8 +79,9 @@ def complete_page(app, pagename, templatename, context, doctree):
     first_words = texts[:1] + [text for text in texts[1:] if len(text) > 60][:1]
     description = describe(" ".join([app.env.titles[pagename].astext() + ".", *first_words]))
     context["metatags"] += f'<meta name="description" content="{description}" />\n'
-    # The first page says at length how to begin.
-    if "kernelspec" in app.env.metadata[pagename] and pagename != app.config.root_doc:
+    if pagename == app.config.root_doc:  # which says at length how to begin
+        context["title"] = texts[0].rstrip(".")  # its own is the book's
+    elif "kernelspec" in app.env.metadata[pagename]:
         heading, end, rest = context["body"].partition("</h1>")
         context["body"] = heading + end + how_to_run(app, pagename, context["pathto"]) + rest
     if LESSON.fullmatch(pagename):
@@ -129,13 +139,13 @@ def finish(app, error):
     for pattern in NOT_NEEDED:
         for path in (site / "_static").glob(pattern):
             path.unlink()
-    make_light(site)
+    make_light(site, (f"{sysconfig.get_paths()['purelib']}{os.sep}", f"{source}{os.sep}"))
     if lite_folder(app).is_dir():  # as it is: it is a site of its own
         shutil.copytree(lite_folder(app), site / "lite", dirs_exist_ok=True)
 
 
-def make_light(site):
-    """Make all pages of a built site light."""
+def make_light(site, folders):
+    """Make all pages of a built site light, without the folders of the machine that has built it."""
     viewers = site / "_viewers"
     viewers.mkdir(exist_ok=True)
     renamed = {}
@@ -151,6 +161,8 @@ def make_light(site):
         root = "../" * (len(path.relative_to(site).parts) - 1)
         page = path.read_text(encoding="utf-8")
         page = re.sub(r"_images/[\w.-]+\.png", lambda found: renamed.get(found[0], found[0]), page)
+        for folder in folders:
+            page = page.replace(folder, "")
         page, files = lighten(page, root, lambda address, here=path.parent: size(here / address))
         path.write_text(page, encoding="utf-8")
         for name, content in files.items():
@@ -173,6 +185,7 @@ def setup(app):
     app.connect("config-inited", prepare)
     app.connect("env-get-outdated", run_again)
     app.connect("env-get-updated", number_exercises_by_lesson, priority=900)  # after Sphinx has numbered
+    app.connect("doctree-read", drop_empty_outputs)
     app.connect("html-page-context", complete_page, priority=502)  # after the theme's buttons
     app.connect("build-finished", finish)
     return {"parallel_read_safe": True}

@@ -61,7 +61,7 @@ def field_explorer(picture):
     def draw(kind, amount):
         displacement = displacement_of(kind, amount, picture.shape)
         determinant = jacobian(displacement)
-        figure = Figure(figsize=(12, 4.2), layout="constrained")
+        figure = Figure(figsize=(10, 3.8), layout="constrained")
         axes = figure.subplots(1, 3, sharey=True)
         axes[0].imshow(picture, cmap="gray", vmin=0, vmax=brightest)
         show_field(displacement, ax=axes[0], color=ORANGE)
@@ -93,7 +93,7 @@ def force_explorer():
         gradient = np.array([gradient_down, gradient_right])
         alpha = 1.0 if difference_term else 0.0
         step, size = _step(difference, gradient, alpha), np.hypot(*gradient)
-        figure = Figure(figsize=(11, 4.6), layout="constrained")
+        figure = Figure(figsize=(10, 4.4), layout="constrained")
         left, right = figure.subplots(1, 2, width_ratios=(1, 1.4))
         _draw_voxel(left, gradient, step)
         for term, style, name in ((1.0, "-", "with the difference term"), (0.0, "--", "without")):

@@ -115,7 +115,7 @@ def kernel_editor(patch, kernels):
         padded = np.pad(patch, 1, mode=MODES[border])
         products = padded[row : row + 3, column : column + 3] * laid
         filtered = (ndi.convolve if turn_kernel else ndi.correlate)(patch, weights, mode=border)
-        figure = Figure(figsize=(12, 3.7))
+        figure = Figure(figsize=(10.8, 3.7))
         axes = figure.subplots(1, 4, width_ratios=(7, 5, 5, 6), gridspec_kw=_margins(0.03, 0.08, 0.12))
         way = "turned" if turn_kernel else "as it is"
         _numbers(axes[0], padded, f"Patch; beyond it: {border}", at=(-1, -1), frame=(row - 1, column - 1, 3))
@@ -156,7 +156,8 @@ def step_object(contrast=30.0, dust=False, n_rows=1000, n_columns=96):
         How much the right half is brighter.
     dust : bool
         Whether 3 % of the pixels are dust, of value 255.
-    n_rows, n_columns : int
+    n_rows : int
+    n_columns : int
 
     Returns
     -------
@@ -217,7 +218,7 @@ def filter_bench():
         picture, profile, noise, width = measured(filter, size, test_object)
         before = measured(filter, 1, test_object)[1]
         contrast = OBJECTS[test_object][0]
-        figure = Figure(figsize=(11, 3.8))
+        figure = Figure(figsize=(10, 3.8))
         widths = (1, 1.2, 1.5)
         shown, edge, bench = figure.subplots(
             1, 3, width_ratios=widths, gridspec_kw=_margins(0.06, 0.14, 0.24)

@@ -35,7 +35,7 @@ class Explorer {
     const parts = [
       ...(title ? [make("div", { class: "slicewise-title" }, title)] : []),
       make("div", { class: "slicewise-controls" }, ...this.controls.map(({ row }) => row)),
-      this.image,
+      make("div", { class: "slicewise-scroll" }, this.image),
       this.text,
     ];
     if (this.pictures && !model.get("together"))

@@ -55,7 +55,7 @@ class RegistrationMonitor(PairWidget):
     Notes
     -----
     Pictures are made in at most a twenty-fifth of the time since the beginning; iterations between them are
-    seen in the curve only.
+    seen in the curve only. Its levels count from 0, the coarsest, as in the result's history.
 
     Examples
     --------

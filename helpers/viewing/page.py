@@ -11,34 +11,15 @@ PAGE_BYTES = 1_780_000
 
 _HERE = Path(__file__).parent
 
-# What anywidget's model is to the module, without a kernel to share it with. Bytes come as base64.
-_SHIM = """
+# What `page.js` needs of this page: bytes come as base64, the module as text.
+_START = """
 (async (place) => {
   const bytes = (text) => new DataView(Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0)).buffer);
   const state = JSON.parse(place.querySelector("script[type='application/json']").textContent);
   for (const layer of state._voxels?.layers ?? []) layer.voxels = bytes(layer.voxels);
-  const reactions = {};
-  const model = {
-    get: (name) => state[name],
-    set(name, value) {
-      if (JSON.stringify(state[name]) === JSON.stringify(value)) return;
-      state[name] = value;
-      for (const react of reactions[`change:${name}`] ?? []) react();
-    },
-    save_changes() {},
-    send() {},
-    on: (name, react) => (reactions[name] ??= []).push(react),
-    off: (name, react) => (reactions[name] = (reactions[name] ?? []).filter((other) => other !== react)),
-  };
   const source = place.querySelector("script[type='text/plain']").textContent;
   const module = await import(URL.createObjectURL(new Blob([source], { type: "text/javascript" })));
-  const still = place.querySelector(".slicewise-still");
-  const live = document.createElement("div");
-  live.className = "slicewise-waiting";
-  still.after(live);
-  await module.default.render({ model, el: live }).drawn;
-  live.classList.remove("slicewise-waiting");
-  still.remove();
+  slicewise.enliven(place, state, module.default);
 })(document.currentScript.parentElement);
 """
 
@@ -80,7 +61,8 @@ def to_html(module, state, png, alt, title):
             f'<img src="data:image/png;base64,{picture}" alt="{escape(alt)}" style="max-width: 100%"></div>',
             f'<script type="application/json">{_embedded_json(plain)}</script>',
             f'<script type="text/plain">{_embedded(_source(module))}</script>',
-            f"<script>{_SHIM}</script>",
+            f"<script>{_source('page.js')}</script>",
+            f"<script>{_START}</script>",
             "</div>",
         )
     )

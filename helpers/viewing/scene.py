@@ -56,8 +56,10 @@ def build_scene(layers, *, planes, windows, limit=None, radiological=False, titl
     limit : float, optional
         Value of the strongest colours of a map, or of the difference of two images.
     radiological : bool
-    title, name : str, optional
-        Text above the picture; what it shows, for those who do not see it.
+    title : str, optional
+        Text above the picture.
+    name : str, optional
+        What the picture shows, for those who do not see it.
 
     Returns
     -------
@@ -201,4 +203,5 @@ def _note(names, packed):
             ways.append(f"in {layer['shades']} shades")
         if ways and not name.startswith("displacement"):
             notes.setdefault(" and ".join(ways), []).append(plain.get(name, name))
-    return " ".join(f"Drawn {how}: the {', the '.join(of)}." for how, of in notes.items()) or None
+    texts = (f"To load quickly, drawn {how}: the {', the '.join(of)}." for how, of in notes.items())
+    return " ".join(texts) or None

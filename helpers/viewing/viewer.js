@@ -46,6 +46,8 @@ const COMPARE_HELP = [
 const MOUSE_HELP =
   "Click or drag to move the crosshair; then the wheel turns the slices. Drag with Shift or the right button: " +
   "to the side for the width of the window, up and down for its level.";
+const TOUCH_HELP =
+  "A tap or a finger drawn to the side moves the crosshair; drawn up or down it scrolls the page, and two enlarge it.";
 const ARROWS = { ArrowLeft: [0, -1], ArrowRight: [0, 1], ArrowUp: [-1, 0], ArrowDown: [1, 0] };
 const DIRECTIONS = { L: "left", R: "right", P: "posterior", A: "anterior", I: "inferior", S: "superior" };
 const FOLDED = [255, 221, 0];
@@ -62,6 +64,7 @@ const WORDS_MS = 20; // a little more than a frame, until the words follow the p
 const REST_MS = 100; // without a move, until the kernel hears of the last one and says what only it knows
 const TELL_MS = 400; // at the latest, while the moves go on: what the kernel answers keeps the page busy
 const MARGIN = 22; // CSS pixels around a plane, for its letters
+const SLOP = 8; // CSS pixels that a finger moves before it is clear where to
 const NARROW = 560; // CSS pixels, below which planes stand one under the other
 const HIGHEST = { 1: 420, 2: 340, 3: 320 }; // CSS pixels of the tallest plane, by the number of planes
 
@@ -72,12 +75,13 @@ const unpacked = new WeakMap(); // once for each layer, however many views show 
 /** Promise the codes of a layer, as an array of unsigned integers with i fastest. */
 function codesOf(layer) {
   if (!unpacked.has(layer)) {
-    const stream = new Response(layer.voxels).body.pipeThrough(new DecompressionStream("gzip"));
     const integers = { 1: Uint8Array, 2: Uint16Array, 4: Uint32Array }[layer.bytes];
-    unpacked.set(
-      layer,
-      new Response(stream).arrayBuffer().then((buffer) => new integers(buffer)),
-    );
+    const unpack = async () => {
+      // A web page may still be fetching them.
+      const stream = new Response(await layer.voxels).body.pipeThrough(new DecompressionStream("gzip"));
+      return new integers(await new Response(stream).arrayBuffer());
+    };
+    unpacked.set(layer, unpack());
   }
   return unpacked.get(layer);
 }
@@ -362,7 +366,7 @@ function makeList(name, options, onInput) {
     if (![...select.options].some((option) => option.value === value)) select.add(new Option(value));
     if (select.value !== value) select.value = value;
   };
-  return { parts: [make("label", { for: id }, name), select, make("span")], show };
+  return { parts: [make("label", { for: id }, name), select], show };
 }
 
 // ---- The viewer ----------------------------------------------------------------------------------------
@@ -450,6 +454,7 @@ class Viewer {
     const { layers, note } = this.get("_voxels") ?? {};
     if (!layers || layers === this.packed) return;
     this.packed = layers;
+    this.note.textContent = note ?? "";
     const codes = await Promise.all(layers.map(codesOf));
     if (this.scene !== scene || this.packed !== layers) return; // closed, or replaced meanwhile
     this.layers = layers.map((layer, n) => ({
@@ -458,7 +463,6 @@ class Viewer {
       codes: codes[n],
       values: valuesOf(layer),
     }));
-    this.note.textContent = note ?? "";
     this.draw();
   }
 
@@ -469,6 +473,7 @@ class Viewer {
     const focusable = () => [...this.el.querySelectorAll("canvas[tabindex], input, select, button, summary")];
     const focused = focusable().indexOf(document.activeElement);
     const shown = this.compares ? [0, 1] : [0];
+    this.stacked = false;
     this.rows = shown.map((n) => this.planes.map((plane) => this.buildPanel(plane, n)));
     this.panels = this.rows.flat();
     this.boxes = this.rows.map((row) =>
@@ -508,10 +513,15 @@ class Viewer {
       isShortcut(event) ? this.tellNow() : event.stopPropagation(),
     );
     this.el.replaceChildren(this.root);
-    // A new scene in a viewer, such as a registration's result, has the same parts in the same order.
-    focusable()[focused]?.focus({ preventScroll: true });
     this.observer.disconnect();
     this.observer.observe(this.root);
+    // All that takes its place before the planes are drawn.
+    for (const show of this.controls) show();
+    if (this.legend) this.drawColourBar();
+    if (this.compares) this.showMode();
+    else this.layOut();
+    // A new scene in a viewer, such as a registration's result, has the same parts in the same order.
+    focusable()[focused]?.focus({ preventScroll: true });
   }
 
   /** Build one plane of layer `n`: caption, letters, canvas, crosshair. */
@@ -542,7 +552,7 @@ class Viewer {
     const caption = make("div", { class: "slicewise-caption" });
     const figure = make(
       "div",
-      { class: "slicewise-panel" },
+      { class: "slicewise-panel", style: `order: ${this.planes.indexOf(plane)}` },
       caption,
       make("div", { class: "slicewise-surround" }, frame, ...letters),
     );
@@ -619,6 +629,7 @@ class Viewer {
         makeSlider(name, { min: 0, max: size - 1, step: 1 }, words, move),
         () => this.get("index")[axis],
       );
+      moves.at(-1).dataset.across = axis;
     });
     if (scene.times > 1) {
       const words = (value) => `${value} of ${scene.times - 1}`;
@@ -666,10 +677,13 @@ class Viewer {
       const slider = makeSlider("threshold ±", range, words, (threshold) => this.set({ threshold }));
       add(looks, slider, () => this.get("threshold"));
     }
+    this.moves = moves;
+    this.movesColumn = make("div", {}, ...moves);
+    const columns = [this.movesColumn, make("div", {}, ...looks)];
     return make(
       "div",
       { class: "slicewise-controls" },
-      ...[moves, looks].filter((column) => column.length).map((column) => make("div", {}, ...column)),
+      ...columns.filter((column) => column.childElementCount),
     );
   }
 
@@ -720,9 +734,10 @@ class Viewer {
     return make(
       "details",
       { class: "slicewise-help" },
-      make("summary", {}, "Keys and mouse"),
+      make("summary", {}, "Keys, mouse and touch"),
       make("table", {}, make("tbody", {}, ...rows)),
       make("p", {}, MOUSE_HELP),
+      make("p", {}, TOUCH_HELP),
     );
   }
 
@@ -732,6 +747,7 @@ class Viewer {
     this.drawCurve();
     const room = this.root.clientWidth;
     const stacked = room < NARROW;
+    this.stack(stacked);
     const apart = this.apart();
     this.boxes[1]?.toggleAttribute("hidden", !apart);
     // Two images of one plane each stand beside each other, too.
@@ -749,6 +765,20 @@ class Viewer {
       canvas.style.height = `${plane.height * this.scale}px`;
     }
     this.showZoom();
+  }
+
+  /** Where planes stand one under the other, let the sliders that turn them, and time, stand right below. */
+  stack(stacked) {
+    if (stacked === this.stacked) return;
+    this.stacked = stacked;
+    this.boxes[0].parentElement.classList.toggle("slicewise-stacked", stacked);
+    for (const row of this.moves) {
+      const { across } = row.dataset; // of time there is none
+      const panel = across
+        ? this.panels.find(({ plane }) => plane.across === Number(across))
+        : this.panels[0];
+      (stacked && panel ? panel.figure : this.movesColumn).append(row);
+    }
   }
 
   /** Tell whether two images stand side by side. */
@@ -1012,7 +1042,7 @@ class Viewer {
       const steps = history.map(([other], n) => (other === number ? n : -1)).filter((n) => n >= 0);
       const points = steps.map((n) => `${x(n).toFixed(1)},${y(logs[n]).toFixed(1)}`).join(" ");
       parts.push(svg("polyline", { points }));
-      parts.push(svg("text", { x: x(steps[0]), y: top - 6 }, `level ${number + 1}`));
+      parts.push(svg("text", { x: x(steps[0]), y: top - 6 }, `level ${number}`));
       if (steps[0])
         parts.push(svg("line", { x1: x(steps[0]), x2: x(steps[0]), y1: top, y2: height - bottom }));
     }
@@ -1328,7 +1358,9 @@ class Viewer {
   /** Click or drag: the left button moves the crosshair; the right one, or Shift, sets the window. */
   onPointer(event, panel) {
     const { canvas, plane } = panel;
-    canvas.focus({ preventScroll: true });
+    // A finger may be on its way down the page: that it is meant for the plane, its first moves tell.
+    let meant = event.pointerType !== "touch";
+    if (meant) canvas.focus({ preventScroll: true });
     const windowing = event.button === 2 || (event.shiftKey && event.button === 0);
     if (event.button !== 0 && !windowing) return;
     const trait = this.windowOf(panel);
@@ -1346,20 +1378,35 @@ class Viewer {
       const centre = (low + high) / 2 - ((clientY - from.y) / 200) * (high - low);
       if (this.scene.windows.length) this.set({ [trait]: [centre - width / 2, centre + width / 2] });
     };
-    const drag = (moved) => (windowing ? adjust(moved) : this.moveTo(pick(moved)));
-    if (!windowing) {
+    const choose = () => {
       const chosen = pick(event);
       this.moveTo(chosen);
       this.set({ clicked: chosen });
-    }
-    canvas.setPointerCapture(event.pointerId);
-    const end = () => {
-      for (const name of ["pointermove", "pointerup", "pointercancel"])
-        canvas.removeEventListener(name, name === "pointermove" ? drag : end);
     };
-    canvas.addEventListener("pointermove", drag);
-    canvas.addEventListener("pointerup", end);
-    canvas.addEventListener("pointercancel", end);
+    const touched = () => {
+      meant = true;
+      canvas.focus({ preventScroll: true });
+      choose();
+    };
+    const over = new AbortController();
+    const listen = (name, react) => canvas.addEventListener(name, react, { signal: over.signal });
+    listen("pointermove", (moved) => {
+      if (!meant) {
+        const [x, y] = [moved.clientX - from.x, moved.clientY - from.y].map(Math.abs);
+        if (Math.max(x, y) < SLOP) return;
+        if (y > x) return over.abort();
+        touched();
+      }
+      if (windowing) adjust(moved);
+      else this.moveTo(pick(moved));
+    });
+    listen("pointerup", () => {
+      if (!meant) touched(); // a tap
+      over.abort();
+    });
+    listen("pointercancel", () => over.abort());
+    if (meant && !windowing) choose();
+    canvas.setPointerCapture(event.pointerId);
   }
 
   /** Turn the slices of the plane that has the focus. Without the focus the wheel scrolls the page. */

@@ -345,7 +345,7 @@ def moving_case():
 def test_each_key_of_the_help_does_what_it_says(shown):
     viewer = shown(moving_case())
     volume = viewer.volume
-    viewer.root.get_by_text("Keys and mouse").click()
+    viewer.root.get_by_text("Keys, mouse and touch").click()
     told = " ".join(viewer.root.locator(".slicewise-help th").all_inner_texts())
     for key in ("arrow keys", "Page Up, Page Down", "Home, End", "+, −, 0", "[, ], Space", "Enter", "C, O"):
         assert key in told
@@ -521,22 +521,26 @@ def test_touch(shown):
             kind = "touchMove" if n else "touchStart"
             devtools.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": [{"x": x, "y": y}]})
         devtools.send("Input.dispatchTouchEvent", {"type": "touchEnd", "touchPoints": []})
+        viewer.page.wait_for_timeout(100)  # until the words have followed
 
     options = {"has_touch": True, "viewport": {"width": 1000, "height": 300}}
-    viewer = shown(moving_case(), **options)
-    x, y = viewer.point("axial", 9, 5)
-    swipe(*((x, y - 15 * n) for n in range(9)))
-    viewer.page.wait_for_function("() => scrollY > 40")  # a finger on its way past the viewer
-
     viewer = shown(moving_case(), **options)
     wanted = viewer.voxel("axial", 4, 6)
     viewer.page.touchscreen.tap(*viewer.point("axial", 4.5, 6.5))
     assert viewer.index == wanted
     top = viewer.page.evaluate("() => scrollY")
     wanted = viewer.voxel("axial", 9, 3)
-    swipe(*(viewer.point("axial", 4.5 + n, 6.5 - 0.6 * n) for n in (0, 2, 4, 5)))
+    # Drawn to the side at first, then anywhere.
+    way = ((4.5, 6.5), (4.5, 4.5), (8.5, 4), (9.5, 3.5))
+    swipe(*(viewer.point("axial", *place) for place in way))
     assert viewer.index == wanted
     assert viewer.page.evaluate("() => scrollY") == top
+
+    # A finger on its way past the viewer moves the page and nothing else, also where one has tapped before.
+    x, y = viewer.point("axial", 9, 5)
+    swipe(*((x, y - 15 * n) for n in range(9)))
+    viewer.page.wait_for_function("top => scrollY > top + 40", arg=top)
+    assert viewer.index == wanted
 
 
 def test_proportions_and_the_scale_bar_are_true(shown):
@@ -655,7 +659,7 @@ def test_a_narrow_screen_needs_no_sideways_scrolling(shown, shots):
     viewer = shown(
         Case(moving_case().image, RNG.normal(size=(13, 14, 15))), viewport={"width": 360, "height": 800}
     )
-    viewer.root.get_by_text("Keys and mouse").click()
+    viewer.root.get_by_text("Keys, mouse and touch").click()
     assert viewer.page.evaluate("() => document.documentElement.scrollWidth") <= 360
     boxes = [viewer.canvas(plane).bounding_box() for plane in ("axial", "coronal", "sagittal")]
     assert all(box["x"] >= 0 and box["x"] + box["width"] <= 360 for box in boxes)
@@ -668,7 +672,7 @@ def test_a_narrow_screen_needs_no_sideways_scrolling(shown, shots):
 def test_text_is_legible(shown, shots, scheme):
     case = Case(phantom(straight("PSL")), RNG.normal(size=(11, 7, 9)), {"title": "A phantom"})
     viewer = shown(case, color_scheme=scheme, dark=scheme == "dark")
-    viewer.root.get_by_text("Keys and mouse").click()
+    viewer.root.get_by_text("Keys, mouse and touch").click()
     contrasts = viewer.page.evaluate(CONTRASTS)
     assert len(contrasts) > 30
     assert [(text, ratio) for text, ratio in contrasts if ratio < 4.5] == []

@@ -2,6 +2,7 @@
 
 import base64
 import itertools
+import re
 from dataclasses import dataclass, field, replace
 from io import BytesIO
 from types import SimpleNamespace
@@ -11,6 +12,7 @@ import numpy as np
 import pytest
 from matplotlib.figure import Figure
 from PIL import Image
+from playwright.sync_api import expect
 
 from helpers import RegistrationMonitor, compare
 from helpers.registration import jacobian
@@ -740,3 +742,22 @@ def test_an_explorer_fits_a_narrow_screen(show, shots):
     page = show(one_at_a_time(), viewport={"width": 360, "height": 800})
     assert page.evaluate("() => document.documentElement.scrollWidth") <= 360
     page.screenshot(path=shots / "explore_page_narrow.png", full_page=True)
+
+
+def test_on_a_phone_each_plane_stands_under_its_match_and_over_its_slider(show):
+    page = show(compare(straight(), straight()), viewport={"width": 360, "height": 700})
+    tops = {}
+    for n, plane, axis in itertools.product((0, 1), PLANES, "kji"):
+        canvas = page.locator(f'canvas[data-plane="{plane}"][data-layer="{n}"]')
+        tops[("fixed", "moving")[n], plane] = canvas.bounding_box()["y"]
+        tops["slider", axis] = page.get_by_label(re.compile(f"^{axis} →")).bounding_box()["y"]
+    assert sorted(tops, key=tops.get) == [
+        *(("fixed", "axial"), ("slider", "k"), ("moving", "axial")),
+        *(("fixed", "coronal"), ("slider", "j"), ("moving", "coronal")),
+        *(("fixed", "sagittal"), ("slider", "i"), ("moving", "sagittal")),
+    ]
+    sliders = page.locator(".slicewise-panel input[type=range]")
+    assert min(slider.bounding_box()["width"] for slider in sliders.all()) > 250
+    page.set_viewport_size({"width": 1000, "height": 700})
+    expect(sliders).to_have_count(0)
+    expect(page.locator(".slicewise-controls > :first-child input")).to_have_count(3)

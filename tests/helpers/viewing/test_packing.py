@@ -227,4 +227,4 @@ def test_a_large_ct_is_opened_in_bounded_memory():
     assert peak < 150e6
     layer = viewer._voxels["layers"][0]
     assert (layer["step"], layer["shape"]) == (2, [256, 256, 200, 1])
-    assert viewer._voxels["note"] == "Drawn from one voxel in 2 along each axis: the image."
+    assert viewer._voxels["note"] == "To load quickly, drawn from one voxel in 2 along each axis: the image."

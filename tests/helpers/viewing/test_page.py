@@ -23,7 +23,7 @@ NASTY = [
 ]
 
 
-TAGS = ["div", "style", "div", "img", "script", "script", "script"]
+TAGS = ["div", "style", "div", "img", "script", "script", "script", "script"]
 
 
 class Page(HTMLParser):

@@ -139,7 +139,7 @@ def test_what_is_too_large_is_made_coarser_and_says_so():
         assert found.shape == (60, 61, 62, 1)
         sizes.append(len(layer["voxels"]))
         steps.append((layer["step"], layer["bytes"]))
-        wanted = layer["step"] > 1 and f"Drawn from one voxel in {layer['step']}"
+        wanted = layer["step"] > 1 and f"To load quickly, drawn from one voxel in {layer['step']}"
         assert (scene["note"] or False) == wanted or scene["note"].startswith(wanted)
     assert sizes == sorted(sizes, reverse=True)
     assert steps[:2] == [(1, 2), (1, 1)]  # first shorter codes, then fewer voxels
@@ -152,7 +152,9 @@ def test_the_larger_of_two_layers_is_made_coarser():
     mask[10:30, 10:30, 10:30] = True
     scene = scene_of(image, mask, most_bytes=40_000)
     assert [layer["step"] for layer in scene["layers"]] == [2, 1]
-    assert scene["note"] == "Drawn from one voxel in 2 along each axis and in 64 shades: the image."
+    assert scene["note"] == (
+        "To load quickly, drawn from one voxel in 2 along each axis and in 64 shades: the image."
+    )
 
 
 def test_labels_stay_labels_however_little_they_may_take():
@@ -186,7 +188,7 @@ def test_a_brain_of_one_mm_fits_a_page_with_all_its_voxels(masked, brain):
     viewer = SliceViewer(brain, np.asanyarray(brain.dataobj) > 0.5 if masked else None)
     page = viewer.to_html()
     assert len(page.encode()) <= PAGE
-    assert "Drawn from one voxel in" not in page
+    assert "drawn from one voxel in" not in page
 
 
 @pytest.mark.parametrize("kind", ["map", "CT", "EPI", "noise"])
@@ -204,4 +206,4 @@ def test_whatever_is_shown_fits_a_page(kind, brain):
         viewer = SliceViewer(RNG.normal(size=(900, 900, 3)))
     page = viewer.to_html()
     assert len(page.encode()) <= PAGE
-    assert '"note": "Drawn ' in page
+    assert '"note": "To load quickly, drawn ' in page
