@@ -14,9 +14,13 @@ from tests import lessonfile
 from tests.lessonfile import ROOT, names_assigned, names_used, points, read, tags
 
 LESSONS = [*lessonfile.LESSONS, lessonfile.TEMPLATE]
+TOC = (ROOT / "_toc.yml").read_text(encoding="utf-8")
+WEBSITE = [ROOT / f"{name}.md" for name in re.findall(r"(?:root|file): (\S+)", TOC)]
 ALLOWED_TAGS = {"exercise", "solution", "test", "hide-cell", "remove-cell", "raises-exception"}
 ALLOWED_MAGICS = {"%matplotlib", "%timeit"}
 LONGEST_CELL = 12
+WIDEST_CODE = 86  # characters: a folded solution shows no more of a line in the website's column
+WIDEST_FIGURE = 10.8  # inches: shrunk to the website's column, letters of ten points are ten pixels high
 # A number that needs no proof: a part of a name, an ordinal, a reference, a year or a planned duration.
 NO_CLAIM = re.compile(
     r"[Ll]essons? [\d, ]+|objectives? [\d, ]+|part \d+|\d+(-bit| bits)|^ *\d+\. |\b(19|20)\d\d\b"
@@ -164,6 +168,27 @@ def test_cells_are_short(path):
             assert len(cell.source.splitlines()) <= LONGEST_CELL, cell.source
 
 
+@pytest.mark.parametrize(
+    "path", [*WEBSITE, lessonfile.TEMPLATE], ids=lambda path: str(path.relative_to(ROOT))
+)
+def test_code_is_not_cut_on_the_website(path):
+    cells = [cell for cell in read(path).cells if "remove-cell" not in tags(cell)]
+    code = [cell.source for cell in cells if cell.cell_type == "code"]
+    prose = "\n\n".join(cell.source for cell in cells if cell.cell_type == "markdown")
+    fenced = re.findall(r"^( *)(`{3,})(.*)\n((?:.*\n)*?)\1\2$", prose, flags=re.M)
+    code += [block for *_, kind, block in fenced if not kind.startswith("{")]
+    cut = [line for block in code for line in block.splitlines() if len(line) > WIDEST_CODE]
+    assert not cut, f"longer than {WIDEST_CODE} characters:\n" + "\n".join(cut)
+
+
+@each_notebook
+def test_figures_keep_their_letters_legible_on_the_website(path):
+    for cell in code_cells(path):
+        for node in ast.walk(ast.parse(lessonfile.strip_magics(cell.source))):
+            if isinstance(node, ast.keyword) and node.arg == "figsize":
+                assert ast.literal_eval(node.value)[0] <= WIDEST_FIGURE, ast.unparse(node.value)
+
+
 @each_notebook
 def test_pictures_are_computed_not_pasted(path):
     text = path.read_text(encoding="utf-8")
@@ -210,7 +235,9 @@ def proved_text(node):
 
 @each_notebook
 @pytest.mark.parametrize(
-    "command", [["check"], ["format", "--check", "--diff", "--line-length=88"]], ids=["lint", "format"]
+    "command",
+    [["check"], ["format", "--check", "--diff", f"--line-length={WIDEST_CODE}"]],
+    ids=["lint", "format"],
 )
 def test_code_is_clean(path, command, tmp_path):
     notebook = read(path)
