@@ -678,9 +678,12 @@ def book(lite=False, pdf=False):
     if code == 0 and index.is_file():
         print(f"The book: {index}{left_out}")
         if pdf:
-            words = [str(PYTHON), "assets/print_pages.py", str(index.parent), str(REPO / "_build" / "pdf")]
+            pages = REPO / "_build" / "pdf"
+            words = [str(PYTHON), "assets/print_pages.py", str(index.parent), str(pages)]
             environment = dict(child_environment(), SLICEWISE_CHROMIUM=chromium)
             code = subprocess.call(words, cwd=str(REPO), env=environment)
+            if code == 0:
+                print(f"Its pages as PDF: {pages}")
     return code
 
 

@@ -141,11 +141,11 @@ class Comparison(PairWidget):
         look = {"radiological": self._radiological}
         if self.mode != "side by side":
             return super()._still()
-        rows = [
-            arrange(self._volume, self.index, {plane: self._one(n, plane) for plane in self._planes}, **look)
-            for n in (0, 1)
-        ]
-        return to_png(np.concatenate(rows))
+        rows = []
+        for n, name in enumerate(self._names):
+            tiles = {plane: self._one(n, plane) for plane in self._planes}
+            rows.append(arrange(self._volume, self.index, tiles, name=name, **look))
+        return to_png(np.concatenate(rows, axis=1 if len(self._planes) == 1 else 0))
 
     def _one(self, n, plane):
         """Return the colours of one image's plane."""

@@ -63,7 +63,7 @@ def plane_colours(volume, plane, index, time, window, cmap, overlay=None, style=
     return to_rgb(cut, window, cmap, laid_over, style)
 
 
-def arrange(volume, index, tiles, *, radiological=False, style=None):
+def arrange(volume, index, tiles, *, radiological=False, style=None, name=""):
     """Arrange painted planes side by side, on one scale, with captions, letters, crosshair and scale bar.
 
     Parameters
@@ -77,6 +77,8 @@ def arrange(volume, index, tiles, *, radiological=False, style=None):
     radiological : bool
     style : OverlayStyle, optional
         A map's colours are explained by a bar.
+    name : str
+        What the image is called, for the captions.
 
     Returns
     -------
@@ -92,14 +94,14 @@ def arrange(volume, index, tiles, *, radiological=False, style=None):
     shapes = [tuple(int(max(1, round(length * scale))) for length in size) for size in sizes]
     height = max(rows for rows, _ in shapes)
     width = sum(columns + 2 * _MARGIN for _, columns in shapes)
-    caption = 0 if volume.is_picture else _CAPTION
+    caption = 0 if volume.is_picture and not name else _CAPTION
     canvas = Image.new("RGB", (max(width, 240), caption + height + 2 * _MARGIN + _FOOT), _BLACK)
     draw = ImageDraw.Draw(canvas)
 
     left = _MARGIN + (canvas.width - width) // 2
     for plane, tile, (rows, columns) in zip(planes, tiles, shapes, strict=True):
         top = caption + _MARGIN + (height - rows) // 2
-        _draw_caption(draw, volume, plane, index, left + columns / 2, columns + 2 * _MARGIN)
+        _draw_caption(draw, volume, plane, index, name, left + columns / 2, columns + 2 * _MARGIN)
         canvas.paste(_scaled(tile, columns, rows), (left, top))
         row, column = pixel_of(volume, plane, index, radiological)
         _draw_crosshair(
@@ -145,18 +147,17 @@ def _font(size):
     return ImageFont.load_default(size)
 
 
-def _draw_caption(draw, volume, plane, index, middle, width):
-    """Write which plane it is and where, centred above it."""
-    if volume.is_picture:
-        return
-    axis = plane_axes(volume, plane)[0]
-    name = AXIS_NAMES[axis]
-    long = short = f"{name} = {index[axis]}"
-    if volume.world:
-        short = f"{plane}  {short}"
-        display = "xyz"[volume.axes.index(axis)]
-        position = volume.to_mm(index)[volume.axes.index(axis)]
-        long = f"{short}  (oblique)" if volume.is_oblique else f"{short}  ({display} = {position:.4g} mm)"
+def _draw_caption(draw, volume, plane, index, name, middle, width):
+    """Write which plane of which image it is and where, centred above it."""
+    long = short = name
+    if not volume.is_picture:
+        axis = plane_axes(volume, plane)[0]
+        long = short = f"{name} {AXIS_NAMES[axis]} = {index[axis]}".strip()
+        if volume.world:
+            short = f"{name} {plane}  {AXIS_NAMES[axis]} = {index[axis]}".strip()
+            display = "xyz"[volume.axes.index(axis)]
+            position = volume.to_mm(index)[volume.axes.index(axis)]
+            long = f"{short}  (oblique)" if volume.is_oblique else f"{short}  ({display} = {position:.4g} mm)"
     text = long if draw.textlength(long, _font(15)) <= width else short
     draw.text((middle, _CAPTION / 2 + 4), text, _TEXT, _font(15), anchor="mm")
 

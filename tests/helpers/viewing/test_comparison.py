@@ -44,6 +44,17 @@ def test_modes_differ_and_side_by_side_shows_both():
         assert (stills[one] != stills[other]).any()
 
 
+def test_two_pictures_stand_beside_each_other_under_their_names():
+    rows, columns = 50, 40
+    shown = still(
+        compare(FIXED[:, :, 3].repeat(5, 0).repeat(5, 1)[:rows, :columns], np.ones((rows, columns)))
+    )
+    assert shown.shape[1] % 2 == 0 and shown.shape[1] > shown.shape[0]
+    one, other = np.split(shown, 2, axis=1)
+    assert one[:20].any() and other[:20].any()
+    assert (one[:20] != other[:20]).any()  # two names
+
+
 def test_a_blend_goes_from_one_image_to_the_other():
     one, other = (RNG.integers(0, 256, (5, 6, 3), dtype=np.uint8) for _ in range(2))
     np.testing.assert_array_equal(combine(one, other, "blend", 0), one)
