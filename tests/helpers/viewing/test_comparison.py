@@ -52,7 +52,8 @@ def test_two_pictures_stand_beside_each_other_under_their_names():
     assert shown.shape[1] % 2 == 0 and shown.shape[1] > shown.shape[0]
     one, other = np.split(shown, 2, axis=1)
     assert one[:20].any() and other[:20].any()
-    assert (one[:20] != other[:20]).any()  # two names
+    assert (one[:20] != other[:20]).any()  # the names; all below is the same
+    np.testing.assert_array_equal(one[60:], other[60:])
 
 
 def test_a_blend_goes_from_one_image_to_the_other():
