@@ -1,10 +1,12 @@
 #!/bin/sh
-# Measure a cohort as a SLURM array: many tasks at once, each with ten subjects of its own.
+# Measure a cohort as a SLURM array: many tasks at once, each with ten subjects.
 #
-#     sbatch --array=0-41 cohort_array.sh INPUT OUTPUT        # 42 tasks for 416 subjects
-#     sbatch --dependency=afterany:JOBID --wrap "python -m helpers.cohort INPUT OUTPUT group"
+#     sbatch --array=0-41 cohort_array.sh INPUT OUTPUT  # 42 tasks for 416 subjects
+#     sbatch --dependency=afterany:JOBID \
+#         --wrap "python -m helpers.cohort INPUT OUTPUT group"
 #
-# Activate the course's Python environment first. Run the same again after a failure: what is done stays done.
+# Activate the course's Python environment first. Run the same again after a failure:
+# what is done stays done.
 #SBATCH --job-name=cohort
 #SBATCH --cpus-per-task=1
 #SBATCH --mem=2G
@@ -22,4 +24,5 @@ labels=$(sed -n "${first},${last}p" "$input/participants.tsv" | cut -f 1)
 [ -n "$labels" ] || exit 0
 
 # shellcheck disable=SC2086 # one word for each label
-exec python -m helpers.cohort "$input" "$output" participant --participant-label $labels
+exec python -m helpers.cohort "$input" "$output" participant \
+    --participant-label $labels
