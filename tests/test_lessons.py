@@ -215,7 +215,9 @@ def test_every_number_in_the_prose_is_proved(path):
             elif isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "published":
                 published += ast.literal_eval(node.value).items()
     assert all(len(source.split()) >= 2 for _, source in published), "name the source of a published number"
-    text = " ".join(NO_CLAIM.sub(" ", lessonfile.prose(read(path))).split())
+    alts = [cell.metadata.get("mystnb", {}).get("image", {}).get("alt", "") for cell in code_cells(path)]
+    said = "\n".join([lessonfile.prose(read(path)), *alts])
+    text = " ".join(NO_CLAIM.sub(" ", said).split())
     for claim in (*proved, *(claim for claim, _ in published)):
         claim = " ".join(NO_CLAIM.sub(" ", claim).split())
         assert claim in text, f"a hidden cell proves {claim!r}, but the text does not say it"
