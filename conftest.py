@@ -2,8 +2,9 @@
 
 nbval alone lets three things pass: a misspelt magic, an expected error that does not come, and an
 expected error of another kind. ``LessonCell`` closes these holes. It also fails a cell that prints a
-warning or shows a picture without alternative text, and it tries every exercise as a learner would: the
-starter must not pass its check, each typical wrong answer must be told its mistake, the solution must pass.
+warning, shows a picture without alternative text or writes faint words into one, and it tries every
+exercise as a learner would: the starter must not pass its check, each typical wrong answer must be told
+its mistake, the solution must pass.
 """
 
 import os
@@ -19,11 +20,15 @@ from tests import lessonfile
 
 # A warning of a library is an error of the lesson: what is deprecated today breaks tomorrow.
 PREPARE_KERNEL = """
-import os, warnings
+import os, sys, warnings
+sys.path.insert(0, {root!r})
+import tests.legible
+tests.legible.watch(get_ipython())
+sys.path.pop(0)
 os.environ["SLICEWISE_SOURCE"] = {source!r}
 for category in (DeprecationWarning, PendingDeprecationWarning, FutureWarning):
     warnings.simplefilter("always", category)
-del os, warnings, category
+del os, sys, tests, warnings, category
 """
 
 
@@ -63,8 +68,13 @@ class LessonRun(IPyNbFile):
 
     def setup(self):
         super().setup()
-        message = self.kernel.execute_cell_input(PREPARE_KERNEL.format(source=self.name))
+        message = self.kernel.execute_cell_input(
+            PREPARE_KERNEL.format(source=self.name, root=str(lessonfile.ROOT))
+        )
+        reply = self.kernel.get_message("shell", timeout=30)
         self.kernel.await_idle(message, timeout=30)
+        if reply["content"]["status"] != "ok":
+            raise RuntimeError("\n".join(reply["content"]["traceback"]))
 
     def collect(self):
         for number, (label, cell, must_say) in enumerate(cells_to_run(self.path)):

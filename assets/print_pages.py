@@ -1,10 +1,11 @@
 """Print every page of the built website as a PDF file: ``python assets/print_pages.py SITE FOLDER``.
 
 It is what a browser prints, by the styles for paper in ``assets/book``, with everything unfolded. Viewers
-stand still. The browser is the one that ``SLICEWISE_CHROMIUM`` names.
+stand still, and questions show their answers. The browser is the one that ``SLICEWISE_CHROMIUM`` names.
 """
 
 import os
+import re
 import sys
 from pathlib import Path
 
@@ -49,7 +50,8 @@ def open_page(browser, page):
         Its context is its own.
     """
     tab = browser.new_page(color_scheme="light")
-    tab.route("**/viewers.js", lambda route: route.abort())  # viewers keep their still pictures
+    # Viewers keep their still pictures, and questions their dropdowns, which say what is right and why.
+    tab.route(re.compile(r"/(viewers|quiz)\.js"), lambda route: route.abort())
     tab.goto(page.as_uri())
     tab.emulate_media(media="print")
     tab.evaluate(UNFOLD)

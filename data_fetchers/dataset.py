@@ -15,8 +15,9 @@ def catalogue():
     A record has ``title``, ``lessons`` and one table for each source, ``bundled`` and ``original``; a data
     set that is the same in both, or has no original, has ``bundled`` alone. A source has ``description``,
     ``grid``, ``values`` (what the numbers are), ``licence`` (an SPDX identifier where there is one),
-    ``licence_url``, ``citation``, ``doi``, ``terms``, perhaps ``show_terms`` (each user sees them once), and
-    says where its files come from:
+    ``licence_url``, ``citation``, ``doi``, ``terms``, perhaps ``show_terms`` (each user sees them once) and
+    ``archive`` (where they were first published, if they are fetched from elsewhere), and says where its
+    files come from:
 
     - ``files``: tables of ``path`` in the cache, ``bytes``, ``sha256`` and ``addresses``, tried in order; if
       there is a ``member``, what lies at the addresses is an archive, and the file is that member of it;
@@ -80,14 +81,18 @@ class Dataset:
 
     Attributes
     ----------
-    name, title : str
-        The name that the catalogue uses, and one for people.
+    name : str
+        The name that the catalogue uses, as in ``fetch_epi``.
+    title : str
+        A name for people.
     source : {"bundled", "original"}
         Made or shipped on this machine, or the published data.
     description : str
         What the data show and how they came to be.
-    licence, citation, terms : str
-        What you may do with them, whom to cite, and what else is asked of you ("" if nothing).
+    licence : str
+        What you may do with them: the licence's name.
+    citation : str
+        Whom to cite.
     paths : list of Path
         The files, ready to be read.
     image : image object, ndarray or None
@@ -101,6 +106,8 @@ class Dataset:
         An anatomical image of the same subject.
     truth : dict or None
         What is known because the data are simulated.
+    terms : str
+        What else is asked of you; empty if nothing.
     """
 
     name: str
@@ -151,11 +158,19 @@ class Dataset:
             ("Terms", self.terms),
             ("Cite", self.citation + doi),
             ("Files", f"{len(self.paths)}, {total}: {shown}"),
-            ("Truth", ", ".join(self.truth) if self.truth else "not known"),
+            ("Truth", _known(self.truth)),
         ]
         # A list and no table: the website takes the markdown of outputs for plain CommonMark.
         lines = [f"**{self.title}**", "", self.description, ""]
         return "\n".join(lines + [f"- **{key}**: {text}" for key, text in rows if text])
+
+
+def _known(truth):
+    """Return in a sentence what is known for certain of a data set."""
+    if not truth:
+        return "None was published with these data."
+    names = ", ".join(f"`{name}`" for name in truth)
+    return f"In `truth`, as the data are simulated: {names}. The data sheet says what each is."
 
 
 def _shape(data):

@@ -18,16 +18,17 @@ class Overview:
         return f"<Overview of {len(catalogue())} data sets>"
 
     def _repr_html_(self):
-        head = ("Data set", "Lessons", "Bundled, under", "Original, under")
+        head = ("Data set", "Lessons", "Bundled", "Original")
         rows = [
             (name, ", ".join(map(str, table["lessons"])), *(_kind(table.get(source)) for source in SOURCES))
             for name, table in catalogue().items()
         ]
-        cells = ["".join(f"<th scope='col'>{escape(text)}</th>" for text in head)]
+        left = "style='text-align: left'"  # Jupyter puts numbers, and so all, to the right
+        cells = ["".join(f"<th scope='col' {left}>{escape(text)}</th>" for text in head)]
         for first, *rest in rows:
-            cells.append(f"<th scope='row'>{first}</th>")
-            cells[-1] += "".join(f"<td>{escape(text)}</td>" for text in rest)
-        table = f"<table class='dataframe'>{''.join(f'<tr>{row}</tr>' for row in cells)}</table>"
+            cells.append(f"<th scope='row' {left}>{first}</th>")
+            cells[-1] += "".join(f"<td {left}>{escape(text)}</td>" for text in rest)
+        table = f"<table class='table'>{''.join(f'<tr>{row}</tr>' for row in cells)}</table>"
         # Where the page is narrower than the table, it scrolls by itself, by keyboard too.
         look = "role='region' aria-label='All data sets' tabindex='0' style='overflow-x: auto'"
         return f"<div {look}>{table}</div>"
@@ -101,7 +102,8 @@ def _origin(table):
     count = f"{len(files)} file{'s' * (len(files) > 1)}"
     folder = re.match(r"https://raw\.githubusercontent\.com/([^/]+/[^/]+)/([^/]+)/", files[0]["addresses"][0])
     place = f"[{folder[1]}](https://github.com/{folder[1]}/tree/{folder[2]})"
-    return f"{place} at a fixed commit, {count}, {total}, each verified by its SHA-256"
+    first = f"{table['archive']}; fetched from " if "archive" in table else ""
+    return f"{first}{place} at a fixed commit, {count}, {total}, each verified by its SHA-256"
 
 
 def measured(dataset):
@@ -146,15 +148,5 @@ def truth(simulator):
         A module of `data_fetchers.simulate`.
     """
     text = inspect.getdoc(import_module(f"data_fetchers.simulate.{simulator}").load_truth)
-    lines, ended, inset = [], True, "  "
-    for line in inspect.cleandoc(text.split("-------\n")[-1].partition("\n")[2]).splitlines():
-        if line.startswith("`") and ended:
-            lines.append(f"  - {line}")
-            inset = "    "
-        elif line.startswith("- "):
-            lines.append(f"    {line}")
-            inset = "      "
-        elif line:
-            lines.append(inset + line.strip())
-        ended = not line or line[-1] in ";.:"
-    return "in the data set's `truth`:\n" + "\n".join(lines)
+    known = inspect.cleandoc(text.split("Returns\n-------\n")[1].partition("\n")[2])  # after the type
+    return "in the data set's `truth`:\n" + "\n".join(f"  {line}" for line in known.splitlines() if line)

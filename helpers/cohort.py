@@ -1,7 +1,7 @@
 """Measure many heads: each subject's image becomes a row of a table, on one machine or on many.
 
 `measure_subject` measures one head and keeps the row; `measure_cohort` measures many, through any executor of
-`concurrent.futures`; ``python -m helpers.cohort`` does the same for a scheduler.
+``concurrent.futures``; ``python -m helpers.cohort`` does the same for a scheduler.
 
 How a head is measured [1]_, [2]_, [3]_:
 
@@ -166,7 +166,7 @@ def measure_subject(paths):
     The row depends on the image (and the mask) alone. If it is to be kept, it is written under another name
     and then renamed, so that it is there whole or not at all. A kept row is read back instead of measured
     anew unless it is stale: the contents of T1 or mask have changed (SHA-256, so a file may be moved or
-    copied), `METHOD` has, it says why the subject could not be measured, or it is damaged.
+    copied), the way of measuring has, it says why the subject could not be measured, or it is damaged.
 
     Parameters
     ----------

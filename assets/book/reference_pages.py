@@ -1,15 +1,23 @@
-"""Sphinx extension: pages made from docstrings, and a bibliography that says what each source is good for."""
+"""Sphinx extension of the reference part: docstrings, sources and words with their uses, pages' seconds."""
 
 import dataclasses
 import inspect
 import re
+from collections import defaultdict
+from pathlib import Path
 from urllib.parse import quote
 
+from docutils import nodes
+from myst_nb.sphinx_ import NbMetadataCollector
 from pybtex.plugin import register_plugin
 from pybtex.richtext import Tag, Text
 from pybtex.style.formatting.unsrt import Style
+from pybtex.style.labels import BaseLabelStyle
 from sphinx.domains.python import PyObject
+from sphinx.util.docutils import SphinxDirective
 from sphinx.util.nodes import make_refnode
+
+from classroom.plain import GLOSSARY_LINK
 
 EXTENSIONS = ["sphinx.ext.autodoc", "sphinx.ext.autosummary", "sphinx.ext.napoleon", "sphinxcontrib.bibtex"]
 SETTINGS = {
@@ -26,17 +34,28 @@ SETTINGS = {
     "napoleon_use_ivar": True,
     "napoleon_use_rtype": False,
 }
+GLOSSARY = "lessons/glossary"
 DOI = re.compile(r"\bdoi (10\.\d{4,9}/\S*[^\s.,;])")
+
+
+class Keys(BaseLabelStyle):
+    """The keys of the file as the entries' labels: that is what one cites by."""
+
+    def format_labels(self, sorted_entries):
+        """Return the label of each entry."""
+        return [entry.key for entry in sorted_entries]
 
 
 class Annotated(Style):
     """References as in any paper, each with where it is used and what to read it for."""
 
+    default_label_style = Keys
+
     def format_entry(self, label, entry, bib_data=None):
         """Return the formatted entry with its two fields of ours after it."""
         formatted = super().format_entry(label, entry, bib_data)
         used, note = (Text.from_latex(entry.fields[name]) for name in ("usedin", "annotation"))
-        formatted.text = Text(formatted.text, " ", Tag("strong", used, "."), " ", note)
+        formatted.text = Text("[", label, "] ", formatted.text, " ", Tag("strong", used, "."), " ", note)
         return formatted
 
 
@@ -47,8 +66,9 @@ def tidy_docstring(app, what, name, obj, options, lines):
     text = re.sub(r"^\.\. (\[\d+\])", r"-  \1", text, flags=re.M)
     text = re.sub(r"(\[\d+\])_", r"\1", text)
     text = re.sub(r"(?<=[(, ])\*(?=\w+\))", r"\*", text)  # (ndim, *shape)
-    # A formula stands apart and further in, its number near.
-    text = re.sub(r"^( *)(\S.*\n)\n(?=\1 {4}[^\s\d*-])", r"\1\2\n\1::\n\n", text, flags=re.M)
+    # A formula stands apart and further in, its number near; it is no Python.
+    block = r"\1\2\n\1.. code-block:: text\n\n"
+    text = re.sub(r"^( *)(\S.*\n)\n(?=\1 {4}[^\s\d*-])", block, text, flags=re.M)
     text = re.sub(r"(?<=\S) {5,}(?=\()", "    ", text)
     text = re.sub(r"^(?! {4})(.*)", lambda line: re.sub(r"\|(?=\w)", r"\|", line[0]), text, flags=re.M)
     lines[:] = text.split("\n")
@@ -85,9 +105,11 @@ def tidy_signature(app, what, name, obj, options, signature, returned):
 
 
 def find_by_last_name(app, env, node, contnode):
-    """Return a link to what a docstring calls by its last name; what is not ours is a piece of code."""
+    """Return a link to what a docstring calls by its last name; what is not ours is plain code."""
     if node.get("refdomain") != "py":
         return None
+    if isinstance(contnode, nodes.literal):
+        contnode["classes"] = ["code"]  # and looks like no link
     target, ours = node["reftarget"], env.get_domain("py").objects
     found = [
         entry
@@ -97,6 +119,59 @@ def find_by_last_name(app, env, node, contnode):
     if len(found) == 1:
         return make_refnode(app.builder, node["refdoc"], found[0].docname, found[0].node_id, contnode)
     return None if target.startswith(("helpers.", "data_fetchers.")) else contnode
+
+
+def say_where_met(app, doctree, docname):
+    """Say below each word of the glossary in which lessons it is met, that is, linked to."""
+    if docname != GLOSSARY:
+        return
+    met = defaultdict(list)
+    for lesson in sorted(name for name in app.env.found_docs if re.fullmatch(r"lessons/\d\d_\w+", name)):
+        text = Path(app.env.doc2path(lesson)).read_text(encoding="utf-8")
+        for anchor in {anchor for _, anchor in GLOSSARY_LINK.findall(text)}:
+            met[anchor].append(lesson)
+    for section in doctree.findall(nodes.section):
+        if lessons := met[section.get("slug")]:
+            line = nodes.paragraph("", "Met in ", classes=["met-in"])
+            for place, lesson in enumerate(lessons):
+                line += [nodes.Text(", ")] * bool(place) + [link_to(app, docname, lesson)]
+            section += line
+
+
+def link_to(app, docname, page):
+    """Return a link from one page to another, by its title."""
+    address = app.builder.get_relative_uri(docname, page)
+    return nodes.reference("", app.env.titles[page].astext(), refuri=address, internal=True)
+
+
+class SecondsPlace(nodes.General, nodes.Element):
+    """Where the table of seconds will stand."""
+
+
+class Seconds(SphinxDirective):
+    """Directive for a table of the seconds that each page took, which are known when all have run."""
+
+    def run(self):
+        """Return the place of the table."""
+        return [SecondsPlace()]
+
+
+def write_seconds(app, doctree, docname):
+    """Put the table of seconds in its place."""
+    for place in list(doctree.findall(SecondsPlace)):
+        table = nodes.tgroup("", *(nodes.colspec(colwidth=1) for _ in range(2)), cols=2)
+        table += nodes.thead("", _row(nodes.Text("Page"), nodes.Text("Seconds")))
+        table += nodes.tbody()
+        for page, data in sorted(NbMetadataCollector.get_doc_data(app.env).items()):
+            seconds = (data.get("exec_data") or {}).get("runtime")
+            if seconds is not None:
+                table[-1] += _row(link_to(app, docname, page), nodes.Text(f"{seconds:.0f}"))
+        place.replace_self(nodes.table("", table, classes=["colwidths-auto"]))
+
+
+def _row(*cells):
+    """Return a row of a table."""
+    return nodes.row("", *(nodes.entry("", nodes.paragraph("", "", cell)) for cell in cells))
 
 
 def configure(app, config):
@@ -113,9 +188,13 @@ def setup(app):
         if field.name == "variable":
             field.label = "Attributes"
     register_plugin("pybtex.style.formatting", "annotated", Annotated)
+    app.add_node(SecondsPlace)
+    app.add_directive("seconds", Seconds)
     app.connect("config-inited", configure, priority=100)
     app.connect("autodoc-process-docstring", tidy_docstring, priority=100)  # before napoleon
     app.connect("autodoc-process-docstring", tidy_fields, priority=900)  # after it
     app.connect("autodoc-process-signature", tidy_signature)
     app.connect("missing-reference", find_by_last_name)
+    app.connect("doctree-resolved", say_where_met)
+    app.connect("doctree-resolved", write_seconds)
     return {"parallel_read_safe": True}

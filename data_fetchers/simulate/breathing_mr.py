@@ -158,16 +158,17 @@ def load_truth(folder):
     Returns
     -------
     dict of ndarray
-        ``displacement`` (fixed, moving, axis, row, column): for every ordered pair of frames, in pixels,
-        axis 0 along the rows. Pull-back: ``moving(x + displacement(x))`` shows the tissue of ``fixed(x)``.
-        In the background, where nothing moves, the field of the wall goes on;
-        ``valid`` (fixed, moving, row, column): True where the tissue of ``fixed(x)`` is in both images;
-        ``labels`` (frame, row, column): see ``label_names``, a dict from label to name;
-        ``side`` (frame, row, column): 0 background, 1 wall, 2 inside;
-        ``border`` (frame, row, column): the same within 1.5 pixels of the border along which the inside
-        slides, else 0;
-        ``phase`` (frame,): 0 at the end of expiration, 1 at deep inspiration;
-        ``pixel_mm``: size of a pixel along both axes.
+        - ``displacement``, (fixed, moving, axis, row, column): for every ordered pair of frames, in pixels,
+          axis 0 along the rows. Pull-back: ``moving(x + displacement(x))`` shows the tissue of ``fixed(x)``.
+          In the background, where nothing moves, the field of the wall goes on;
+        - ``valid``, (fixed, moving, row, column): True where the tissue of ``fixed(x)`` is in both images;
+        - ``labels``, (frame, row, column): the tissue of each pixel;
+        - ``label_names``: dict from label to name of the tissue;
+        - ``side``, (frame, row, column): 0 background, 1 wall, 2 inside;
+        - ``border``, (frame, row, column): the same within 1.5 pixels of the border along which the inside
+          slides, else 0;
+        - ``phase``, (frame,): 0 at the end of expiration, 1 at deep inspiration;
+        - ``pixel_mm``: height and width of a pixel in mm.
     """
     with np.load(Path(folder) / "truth.npz") as stored:
         truth = dict(stored)

@@ -7,7 +7,7 @@ atria and great vessels at the base, fat, lungs, liver and the wall of the chest
 planes, averaged over the slice, and then measured as a scanner does: weighted by the surface coils, cut off
 in k-space, with complex noise, of which the image keeps the magnitude.
 
-In-plane positions are (x, y) = (column, row) in pixels of 1.367188 mm; `u` is the height along the axis of
+In-plane positions are (x, y) = (column, row) in pixels of 1.367188 mm; ``u`` is the height along the axis of
 the stack in mm, 0 at the middle slice and growing to the base. Arrays over the beat have the frame first;
 volumes are (time, slice, row, column) with the first slice at the base.
 
@@ -265,9 +265,11 @@ def lv_section(u, emptying=EMPTYING):
 
     Returns
     -------
-    endocardium, epicardium : (frames, N_ANGLES) arrays
-        Distance in mm of the smooth border of the cavity, papillary muscles inside, and of the wall's outer
-        border, from :func:`lv_axis` at `ANGLES`; without regard to the mitral plane.
+    endocardium : (frames, N_ANGLES) array
+        Distance in mm of the smooth border of the cavity, papillary muscles inside, from :func:`lv_axis` at
+        `ANGLES`; without regard to the mitral plane.
+    epicardium : (frames, N_ANGLES) array
+        The same of the wall's outer border.
     s : (frames, 1) array
         Place between the cavity's tip, 0, and the base, 1.
 
@@ -433,9 +435,14 @@ def rv_section(u, centre, epicardium, emptying=EMPTYING):
 
     Returns
     -------
-    rough, wall, fat, smooth : (frames, n, 2) arrays
-        Outlines in pixels: of the cavity with its rough border, of the wall and of the fat around it, each
-        of which contains the one before, and of the cavity without roughness.
+    rough : (frames, n, 2) array
+        Outline in pixels of the cavity with its rough border.
+    wall : (frames, n, 2) array
+        That of the wall, which contains the cavity.
+    fat : (frames, n, 2) array
+        That of the fat around, which contains the wall.
+    smooth : (frames, n, 2) array
+        That of the cavity without roughness.
     """
     emptying = np.asarray(emptying, float)[:, None]
     height = u + BASE_DESCENT_MM * emptying  # the right ventricle's base comes down as well
@@ -757,14 +764,21 @@ def heart(u, shift, background, cage, blood, grain):
         The chest in the part `WINDOW`.
     cage : (1, rows, columns) array
         1 inside of the wall of the chest, against which the heart lies flat.
-    blood, grain : (frames or 1, rows, columns) arrays
-        Signal of the blood, and relative unevenness of the muscle.
+    blood : (frames or 1, rows, columns) array
+        Signal of the blood.
+    grain : (frames or 1, rows, columns) array
+        Relative unevenness of the muscle.
 
     Returns
     -------
-    canvas, lv, wall, rv : (frames, rows, columns) arrays
-        Signal, and the parts of each pixel that belong to the cavity of the left ventricle, to its wall
-        and to the cavity of the right ventricle.
+    canvas : (frames, rows, columns) array
+        Signal.
+    lv : (frames, rows, columns) array
+        Part of each pixel that belongs to the cavity of the left ventricle.
+    wall : (frames, rows, columns) array
+        Part that belongs to its wall.
+    rv : (frames, rows, columns) array
+        Part that belongs to the cavity of the right ventricle.
     """
     frames = len(EMPTYING)
     canvas = np.repeat(background, frames, axis=0)
@@ -1006,9 +1020,12 @@ def scan():
     Returns
     -------
     images : (time, slice, row, column) uint16
-    lv, wall, rv : (time, slice, row, column) bool
-        Voxels of which more than half belongs to the cavity of the left ventricle, its wall, the cavity of
-        the right ventricle.
+    lv : (time, slice, row, column) bool
+        Voxels of which more than half belongs to the cavity of the left ventricle.
+    wall : (time, slice, row, column) bool
+        The same for its wall.
+    rv : (time, slice, row, column) bool
+        The same for the cavity of the right ventricle.
     """
     shape = (N_FRAMES, N_SLICES, *SHAPE)
     images = np.zeros(shape, np.uint16)
@@ -1196,7 +1213,7 @@ def make(folder):
 
 
 def load_truth(folder):
-    """Read the truth that :func:`make` wrote.
+    """Read what is known of the simulated heart.
 
     Parameters
     ----------
@@ -1206,17 +1223,22 @@ def load_truth(folder):
     Returns
     -------
     dict
-        `lv_mask`, `myocardium`, `rv_mask` : (20, 11, 256, 256) bool, (time, slice, row, column), the first
-        slice at the base: voxels of which more than half belongs to the blood of the left ventricle, to its
-        wall, to the blood of the right ventricle. Papillary muscles and trabeculae count as blood, as is the
-        custom when volumes are measured; the ventricle ends at the plane of the mitral valve.
-        `volume_ml` : (20,), volume of the left ventricle by the smooth model; `voxel_volume_ml` : (20,), by
-        the voxels of `lv_mask`, each as high as the step between slices.
-        `end_diastolic_ml`, `end_systolic_ml`, `stroke_volume_ml`, `ejection_fraction` : of `volume_ml`.
-        `lv_centre` : (20, 11, 2), row and column where the ventricle's long axis meets each slice.
-        `trigger_time_ms` : (20, 11), time after the R wave.
-        `affine` : (4, 4), from (column, row, slice) to RAS+ mm.
-        `folders` : list of the slices' folders, from the base to the apex.
+        - ``lv_mask``, (20, 11, 256, 256) bool, (time, slice, row, column), the first slice at the base:
+          voxels of which more than half belongs to the blood of the left ventricle. Papillary muscles and
+          trabeculae count as blood, as is the custom when volumes are measured; the ventricle ends at the
+          plane of the mitral valve;
+        - ``myocardium``: the same for the left ventricle's wall;
+        - ``rv_mask``: the same for the blood of the right ventricle;
+        - ``volume_ml``, (20,): volume of the left ventricle by the smooth model, in ml;
+        - ``voxel_volume_ml``, (20,): by the voxels of ``lv_mask``, each as high as the step between slices;
+        - ``end_diastolic_ml``: the largest of ``volume_ml``;
+        - ``end_systolic_ml``: the smallest of them;
+        - ``stroke_volume_ml``: their difference;
+        - ``ejection_fraction``: that by the largest, from 0 to 1;
+        - ``lv_centre``, (20, 11, 2): row and column where the ventricle's long axis meets each slice;
+        - ``trigger_time_ms``, (20, 11): time after the R wave, in ms;
+        - ``affine``, (4, 4): from (column, row, slice) to RAS+ mm;
+        - ``folders``: list of the slices' folders, from the base to the apex.
     """
     with np.load(Path(folder) / "truth.npz") as stored:
         truth = {name: stored[name] for name in stored.files}

@@ -6,7 +6,7 @@ outline is filled with the Hounsfield value of its tissue, the scene is blurred 
 does, and noise is added whose streaks follow from the attenuation of the simulated body itself.
 
 World coordinates are DICOM's patient coordinates (LPS): x grows to the patient's left, y to the back, z to
-the head. `u` is the height above the middle of the series, in mm. Images are indexed (row, column), volumes
+the head. ``u`` is the height above the middle of the series, in mm. Images are indexed (row, column), volumes
 (slice, row, column) with the first slice at the head end.
 
 Notes
@@ -490,8 +490,10 @@ def grow_tree(root, heading, targets, tip_radius):
 
     Parameters
     ----------
-    root, heading : (3,) array
-        Start in mm (x, y, u) and direction of the stem.
+    root : (3,) array
+        Start of the stem in mm (x, y, u).
+    heading : (3,) array
+        Its direction.
     targets : (n, 3) array
         Points to be supplied, in mm.
     tip_radius : float
@@ -986,7 +988,7 @@ def make(folder):
 
 
 def load_truth(folder):
-    """Read the truth that :func:`make` wrote.
+    """Read what is known of the simulated chest.
 
     Parameters
     ----------
@@ -996,13 +998,17 @@ def load_truth(folder):
     Returns
     -------
     dict
-        `labels` : (12, 512, 512) uint8, the tissue at the middle of each slice of the full grid (slice, row,
-        column), from the head down, the missing slice included.
-        `label_names` : dict, label to name of the tissue; `tissue_hounsfield` : dict, name to mean HU.
-        `hounsfield` : (12, 512, 512) int16, what the scanner would show without noise, floor and padding.
-        `affine` : (4, 4), from (column, row, slice) to RAS+ mm.
-        `slice_z_mm` : (12,); `missing` : index of the slice that has no file; `missing_z_mm` : its position.
-        `nodule_centre_mm` : (3,) in RAS+; `nodule_radius_mm`.
+        - ``labels``, (12, 512, 512) uint8: the tissue at the middle of each slice of the full grid (slice,
+          row, column), from the head down, the missing slice included;
+        - ``label_names``: dict from label to name of the tissue;
+        - ``tissue_hounsfield``: dict from name of the tissue to its mean, in Hounsfield units;
+        - ``hounsfield``, (12, 512, 512) int16: what the scanner would show without noise, floor and padding;
+        - ``affine``, (4, 4): from (column, row, slice) to RAS+ mm;
+        - ``slice_z_mm``, (12,): place of each slice along the body, in mm, growing to the head;
+        - ``missing``: index of the slice that has no file;
+        - ``missing_z_mm``: its place along the body, in mm;
+        - ``nodule_centre_mm``, (3,): middle of the nodule, RAS+ mm;
+        - ``nodule_radius_mm``: its radius in mm.
     """
     with np.load(Path(folder) / "truth.npz") as stored:
         truth = {name: stored[name] for name in stored.files}

@@ -125,18 +125,19 @@ def load_truth(folder):
     Returns
     -------
     dict of ndarray
-        ``drift`` (t,): the scanner's drift in percent of the signal, where ``drift_map`` (x, y, z) is 1;
-        ``response`` (t,): the time course of the response, at most 1;
-        ``response_map`` (x, y, z): its size in percent of the signal;
-        ``task`` (t,): 1 while the subject taps, 0 at rest;
-        ``time_s`` (t,): seconds from the start of the run;
-        ``motion`` (t, 6): translations along the scanner's x, y, z in mm and rotations about them in
-        degrees, about the grid's middle, since the first volume;
-        ``motion_affines`` (t, 4, 4): the same as maps from scanner space, mm, at the first volume to
-        scanner space at volume t;
-        ``shift_vox`` (x, y, z): distortion; voxel (i, j, k) shows the tissue that belongs to
-        (i, j - shift, k);
-        ``motor_mm`` (2, 3): the middle of the left and the right active place in scanner space, mm.
+        - ``drift``, (t,): the scanner's drift in percent of the signal, where ``drift_map`` is 1;
+        - ``drift_map``, (x, y, z): how much of the drift a voxel has;
+        - ``response``, (t,): the time course of the response, at most 1;
+        - ``response_map``, (x, y, z): its size in percent of the signal;
+        - ``task``, (t,): 1 while the subject taps, 0 at rest;
+        - ``time_s``, (t,): seconds from the start of the run;
+        - ``motion``, (t, 6): translations along the scanner's x, y, z in mm and rotations about them in
+          degrees, about the grid's middle, since the first volume;
+        - ``motion_affines``, (t, 4, 4): the same as maps from scanner space, mm, at the first volume to
+          scanner space at volume t;
+        - ``shift_vox``, (x, y, z): distortion in voxels; voxel (i, j, k) shows the tissue that belongs to
+          (i, j - shift, k);
+        - ``motor_mm``, (2, 3): the middle of the left and the right active place in scanner space, mm.
     """
     with np.load(Path(folder) / "truth.npz") as stored:
         return dict(stored)
@@ -295,8 +296,10 @@ def _image(tissue):
 
     Returns
     -------
-    still, active : ndarray, (2x, 2y, 2z)
-        The signal at rest, and what full activation adds to it.
+    still : ndarray, (2x, 2y, 2z)
+        The signal at rest.
+    active : ndarray, (2x, 2y, 2z)
+        What full activation adds to it.
     shift : ndarray, (x, y, z)
         The distortion in voxels; see `load_truth`.
     """

@@ -76,9 +76,12 @@ class Part(NamedTuple):
         Closed, in mm.
     axis : (2, 2) array
         Where the axis begins and ends, in mm. Grain runs along it.
-    half_depth, cortex, density : tuple of float
-        Values spread evenly over the axis: half the extent along the beam in mm; thickness of the compact
-        shell in mm; volume of bone in that of the trabecular inside.
+    half_depth : tuple of float
+        Half the extent along the beam, in mm, at places spread evenly over the axis.
+    cortex : tuple of float
+        Thickness of the compact shell in mm, in the same way.
+    density : tuple of float
+        Part of the trabecular inside that is bone, in the same way.
     rim : float
         Distance from the edge, in mm, at which the full depth is reached.
     grain_mm : float
@@ -540,8 +543,10 @@ def thickness(part, grain, rng):
     Returns
     -------
     box : tuple of two slices
-    outer, compact : 2D arrays
-        In mm, over the box.
+    outer : 2D array
+        Extent of the whole part along the beam, in mm, over the box.
+    compact : 2D array
+        That of its compact bone.
     """
     box, inside = fill(part.outline)
     distance = depth_below_edge(inside)
@@ -915,7 +920,7 @@ def make(folder):
 
 
 def load_truth(folder):
-    """Read the truth that :func:`make` wrote.
+    """Read what is known of the simulated hand.
 
     Parameters
     ----------
@@ -925,13 +930,15 @@ def load_truth(folder):
     Returns
     -------
     dict
-        `bone` : (480, 320) bool, mineralised bone anywhere along the ray.
-        `soft_tissue` : (480, 320) bool, the whole hand, bones included.
-        `bones` : (480, 320) uint8, the bone that lies there, growth plates included, 0 outside; where two
-        bones overlap, the one listed last. `bone_names` : dict, label to name.
-        `noise_free` : (480, 320) float32, grey levels before noise, dust and rounding.
-        `growth_plates` : dict, bone's name to (row, column) of the middle of its growth plate, in pixels.
-        `pixel_mm` : float.
+        - ``bone``, (480, 320) bool: mineralised bone anywhere along the ray;
+        - ``soft_tissue``, (480, 320) bool: the whole hand, bones included;
+        - ``bones``, (480, 320) uint8: the bone that lies there, growth plates included, 0 outside; where two
+          bones overlap, the one listed last;
+        - ``bone_names``: dict from label to name of the bone;
+        - ``noise_free``, (480, 320) float32: grey levels before noise, dust and rounding;
+        - ``growth_plates``: dict from a bone's name to (row, column) of the middle of its growth plate, in
+          pixels;
+        - ``pixel_mm``: height and width of a pixel, at the plate, in mm.
     """
     with np.load(Path(folder) / "truth.npz") as stored:
         truth = {name: stored[name] for name in stored.files}

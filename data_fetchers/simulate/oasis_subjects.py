@@ -13,14 +13,15 @@ the published OASIS table, with one exception: fluid here is all fluid inside th
 that of the ventricles.
 
 Written files: ``participants.tsv``, ``dseg.tsv`` (names of the labels), ``truth.json``, and for each subject,
-in a folder of its own, ``sub-0001_T1w.nii.gz``, ``sub-0001_dseg.nii.gz`` (labels, see `LABELS`) and
+in a folder of its own, ``sub-0001_T1w.nii.gz``, ``sub-0001_dseg.nii.gz`` (labels, named in ``dseg.tsv``) and
 ``sub-0001_space-MNI_GM.nii.gz`` (grey matter brought to the template, times the change of volume, as
 voxel-based morphometry does).
 
 Sources
 -------
-The people: `oasis_volumes`. Modulated maps of grey matter: Good et al. 2001, doi 10.1006/nimg.2001.0786.
-Where disease takes most: Frisoni et al. 2010, doi 10.1038/nrneurol.2009.215.
+Age, sex and diagnosis of the people: as in the simulated table, `data_fetchers.simulate.oasis_volumes`.
+Modulated maps of grey matter: Good et al. 2001, doi 10.1006/nimg.2001.0786. Where disease takes most: Frisoni
+et al. 2010, doi 10.1038/nrneurol.2009.215.
 """
 
 import csv
@@ -134,12 +135,22 @@ def load_truth(folder):
     Returns
     -------
     dict of list
-        One entry per subject, in the order of ``participants.tsv``. ``participant_id``; volumes in ml, of
-        the tissues' fractions and not of whole voxels: ``brain_vol`` (grey and white matter), ``skull_vol``
-        (all inside the skull), ``gray_matter_vol``, ``white_matter_vol``, ``csf_vol``, ``ventricles_vol``
-        (part of the former), ``hippocampi_vol`` (grey matter of what the template has in two ellipsoids);
-        ``head_scale``: length of the head by that of the template; ``sulci``, ``shrinkage``,
-        ``widening``: see `ATROPHY`; ``hippocampal``: what ``sulci`` is more by in the hippocampus.
+        One entry per subject, in the order of ``participants.tsv``. Volumes are in ml, of the tissues'
+        fractions and not of whole voxels.
+
+        - ``participant_id``: as in the table;
+        - ``brain_vol``: grey and white matter;
+        - ``skull_vol``: all inside the skull;
+        - ``gray_matter_vol``: grey matter;
+        - ``white_matter_vol``: white matter;
+        - ``csf_vol``: fluid;
+        - ``ventricles_vol``: the part of the fluid that is in the ventricles;
+        - ``hippocampi_vol``: grey matter of what the template has in two ellipsoids;
+        - ``head_scale``: length of the head by that of the template;
+        - ``sulci``: below this level of the template's T1 (0 to 255) tissue became fluid;
+        - ``hippocampal``: how much higher that level is in the hippocampus;
+        - ``shrinkage``: how much the brain drew back from the skull, in percent along each axis;
+        - ``widening``: steps by which the ventricles widened.
     """
     return json.loads((Path(folder) / "truth.json").read_text(encoding="ascii"))
 

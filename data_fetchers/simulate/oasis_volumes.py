@@ -3,17 +3,17 @@
 Each of 425 simulated people has an age, a sex and a diagnosis. Their volumes follow from a model on the
 logarithmic scale, where effects are ratios: head size depends on sex; grey matter, white matter and fluid
 depend on head size, on age by straight lines that bend at 30 and 60 years, on sex and on disease; what is
-left is random and correlated. What is not modelled: repeated scans (20 rows of the published table
-are second scans of people who are in it already; here every row is another person), scanner effects, and
-any dependence of the disease's effect on age or sex.
+left is random and correlated. What is not modelled: repeated scans (the 425 rows of the published table are
+406 people, 19 of whom are in it twice; here every row is another person), scanner effects, and any
+dependence of the disease's effect on age or sex.
 
 Written files: ``oasis_all_volumes.csv``, ``truth.json``.
 
 Sources
 -------
-The numbers below were fitted to summary statistics (quantiles of age, regression coefficients, residual
-standard deviations and correlations) of the published table, which derives from OASIS-1: Marcus et al. 2007,
-doi 10.1162/jocn.2007.19.9.1498.
+The numbers of the model were fitted to summary statistics (quantiles of age, regression coefficients,
+residual standard deviations and correlations) of the published table, which derives from OASIS-1: Marcus et
+al. 2007, doi 10.1162/jocn.2007.19.9.1498.
 """
 
 import csv
@@ -138,18 +138,28 @@ def load_truth(folder):
     Returns
     -------
     dict
-        ``skull_vol``, ``gray_matter_vol``, ``white_matter_vol``, ``csf_vol``: dict of effects on the natural
-        logarithm of the volume in ml, so 0.02 is about +2 %:
+        - ``skull_vol``: dict of effects on the natural logarithm of the volume inside the skull, in ml, so
+          that 0.02 is about +2 %:
 
-        - ``level``: for a healthy woman, for tissues aged 30 with a skull of ``mean_skull_ml``, for the
-          skull aged 50;
-        - ``male``, ``alzheimers``: of being so;
-        - ``decade``: of ten years of age; three numbers for tissues, before, between and after
-          ``bends_years``;
-        - ``head_size``: of the logarithm of the skull's volume (at 50 years, and change per decade);
-        - ``sd``: standard deviation of what is left (for tissues before 60 years, and from then on).
+          - ``level``: the logarithm for a healthy woman aged 50;
+          - ``male``: what is added for a man;
+          - ``alzheimers``: what is added for somebody with the disease;
+          - ``decade``: what ten years of age add;
+          - ``sd``: standard deviation of what is left;
 
-        ``correlation`` (3, 3): of what is left of grey matter, white matter and fluid.
+        - ``gray_matter_vol``: the same for the volume of grey matter, with three differences and one more:
+
+          - ``level``: for a healthy woman aged 30 whose skull holds ``mean_skull_ml``;
+          - ``decade``: three numbers, for the years before, between and after the two of ``bends_years``;
+          - ``sd``: two numbers, before 60 years and from then on;
+          - ``head_size``: exponent of the skull's volume at 50 years, and how much that grows with each
+            decade;
+
+        - ``white_matter_vol``: the same as for grey matter;
+        - ``csf_vol``: the same for fluid;
+        - ``correlation``, (3, 3): of what is left of grey matter, white matter and fluid;
+        - ``mean_skull_ml``: the mean volume inside the skull, in ml;
+        - ``bends_years``: the two ages, in years, at which the lines bend.
     """
     return json.loads((Path(folder) / "truth.json").read_text(encoding="ascii"))
 

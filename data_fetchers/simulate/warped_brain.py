@@ -3,7 +3,8 @@
 The fixed image is the ICBM 152 template, intensity 0 to 1; the moving one is the template moved by a random
 smooth warp phi, x → x + displacement(x), and seen at its new place:
 
-    moving(y) = template(phi⁻¹(y)),  hence  moving(x + displacement(x)) = template(x) = fixed(x).
+    moving(y) = template(phi⁻¹(y)),  hence
+    moving(x + displacement(x)) = template(x) = fixed(x).
 
 That is the pull-back convention of the course: the displacement lives on the fixed grid, in voxels, axes in
 the order of the array, and leads to where the moving image shows the same tissue. The volumes are both
@@ -98,10 +99,12 @@ def load_truth(folder):
     Returns
     -------
     dict of ndarray
-        ``displacement_2d`` (2, x, y), ``displacement_3d`` (3, x, y, z): float32, voxels of the fixed grid;
-        ``moving(x + displacement(x))`` shows the tissue of ``fixed(x)``;
-        ``brain_2d`` (x, y), ``brain_3d`` (x, y, z): True inside the fixed brain;
-        ``label_names``: dict from label to name.
+        - ``displacement_2d``, (2, x, y) float32: for the slice, in voxels of the fixed grid;
+          ``moving(x + displacement(x))`` shows the tissue of ``fixed(x)``;
+        - ``displacement_3d``, (3, x, y, z) float32: the same for the volume;
+        - ``brain_2d``, (x, y): True inside the brain of the fixed slice;
+        - ``brain_3d``, (x, y, z): True inside the brain of the fixed volume;
+        - ``label_names``: dict from label to name of the tissue.
     """
     with np.load(Path(folder) / "truth.npz") as stored:
         truth = dict(stored)
@@ -131,10 +134,11 @@ def random_diffeomorphism(shape, magnitude, smoothness, seed, within=None):
 
     Returns
     -------
-    displacement, inverse : ndarray, float32, (ndim, *shape)
-        In voxels, axes in the order of the array. For phi(x) = x + displacement(x) and
-        psi(y) = y + inverse(y), psi(phi(x)) = x up to a few thousandths of a voxel on average,
-        as long as phi(x) stays in the image.
+    displacement : ndarray, float32, (ndim, *shape)
+        In voxels, axes in the order of the array: phi(x) = x + displacement(x).
+    inverse : ndarray, float32, (ndim, *shape)
+        What leads back: for psi(y) = y + inverse(y), psi(phi(x)) = x up to a few thousandths of a voxel on
+        average, as long as phi(x) stays in the image.
     """
     shape, ndim = tuple(shape), len(shape)
     # All is computed on a coarse lattice, 2.5 steps to a standard deviation: a cubic spline through it is

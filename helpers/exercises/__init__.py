@@ -114,8 +114,10 @@ def expect(answer, expected, *, unit="", mistakes=(), rtol=1e-3, atol=0.0):
         The unit of the answer, named in complaints.
     mistakes : iterable of (object, str)
         Typical wrong answers and what to say of each; the first that equals the answer is said.
-    rtol, atol : float
-        How far a number may be off: ``atol + rtol * abs(expected)``.
+    rtol : float
+        How far a number may be off, as a part of the right one.
+    atol : float
+        How far it may be off on top of that, in its own unit.
 
     Raises
     ------

@@ -10,13 +10,17 @@ def check_images(fixed, moving):
 
     Parameters
     ----------
-    fixed, moving : array_like, 2D or 3D
-        Of one shape, finite, not constant.
+    fixed : array_like, 2D or 3D
+        Finite, not constant.
+    moving : array_like, 2D or 3D
+        Of the same shape, finite, not constant.
 
     Returns
     -------
-    fixed, moving : ndarray
-        float32, or float64 if they were.
+    fixed : ndarray
+        float32, or float64 if it was.
+    moving : ndarray
+        The same of the moving image.
     """
     images = []
     for name, image in (("fixed", fixed), ("moving", moving)):

@@ -21,17 +21,17 @@ appear, *each smoothed before they are divided* [3]_:
 
 So an edge speaks for the flat region beside it; if K is narrow, this is Thirion's force again. Where no edge
 is near, noise divided by noise would be a step like any other. The denominator therefore gets a part of the
-evidence that a voxel has on average (`FLOOR`), and what is smooth goes on there.
+evidence that a voxel has on average (three tenths), and what is smooth goes on there.
 
 **The loop**, on each level of a pyramid from coarse to fine:
 
-1. warp      W(x) = M(x + u(x))
-2. forces    d g and |g|² + α d² of each voxel, and the mean squared difference
-3. smooth    both by K (fluid-like), divide; step ← force + momentum · step
-4. compose   u ← u ∘ step, or u + step, or u ∘ exp(step); then smooth u (elastic-like)
-5. resample  u to the next level
+1. warp: W(x) = M(x + u(x))
+2. forces: d g and |g|² + α d² of each voxel, and the mean squared difference
+3. smooth: both by K (fluid-like), divide; step ← force + momentum · step
+4. compose: u ← u ∘ step, or u + step, or u ∘ exp(step); then smooth u (elastic-like)
+5. resample: u to the next level
 
-Each is a function of `operators`, written to be read, and again of `fast`, compiled by numba.
+Each is a function of the module ``operators``, written to be read, and again of ``fast``, compiled by numba.
 
 **How much to smooth.** Both images by half a voxel: between voxels, linear interpolation blurs, and a detail
 of one voxel would rather stay blurred than be in place. The step by half the square root of the voxels along
@@ -96,8 +96,8 @@ class Demons:
         squared difference of the blurred images, their brightness matched, in units of the fixed image's
         variance; ``accepted``, whether it is the lowest of the level so far (the level hands on the last
         state accepted); ``step``, root mean square length of the step that led to the state, in voxels of the
-        level; ``outside``, part of the voxels that look outside the moving image. `pandas.DataFrame` takes it
-        as it is.
+        level; ``outside``, part of the voxels that look outside the moving image. ``pandas.DataFrame`` takes
+        it as it is.
     minimum_jacobian : float
         Of x + displacement(x). At or below 0 the displacement folds.
     folded : float
@@ -120,19 +120,27 @@ class State:
 
     Attributes
     ----------
-    level, levels : int
-        Level, 0 is the coarsest, and how many there are.
+    level : int
+        Level, 0 is the coarsest.
+    levels : int
+        How many levels there are.
     iteration : int
         Number of steps taken on this level.
     msd : float
         Mean squared difference of ``fixed`` and ``warped``, as in the history.
-    fixed, warped : ndarray, float32, (*level_shape)
-        The images on the grid of the level: blurred, ``fixed`` z-scored, ``warped`` matched to it in mean and
-        standard deviation, and NaN outside the field of view.
-    lattice_displacement, lattice_update : ndarray, float32, (ndim, *nodes)
-        The displacement, and the last step, on the lattice and in its steps.
-    displacement, update : ndarray, float32, (ndim, *level_shape)
-        The displacement, and the last step, in voxels of the level. Computed when asked for.
+    fixed : ndarray, float32, (*level_shape)
+        The fixed image on the grid of the level, blurred and z-scored.
+    warped : ndarray, float32, (*level_shape)
+        The moving image, warped, on the same grid: blurred, matched to ``fixed`` in mean and standard
+        deviation, and NaN outside the field of view.
+    lattice_displacement : ndarray, float32, (ndim, *nodes)
+        The displacement on the lattice and in its steps.
+    lattice_update : ndarray, float32, (ndim, *nodes)
+        The last step on the lattice and in its steps.
+    displacement : ndarray, float32, (ndim, *level_shape)
+        The displacement in voxels of the level. Computed when asked for.
+    update : ndarray, float32, (ndim, *level_shape)
+        The last step in voxels of the level. Computed when asked for.
     """
 
     level: int
@@ -184,8 +192,10 @@ def demons(
 
     Parameters
     ----------
-    fixed, moving : array_like, 2D or 3D
-        Of one shape, finite.
+    fixed : array_like, 2D or 3D
+        Finite and not constant.
+    moving : array_like, 2D or 3D
+        Of the same shape, finite and not constant.
     levels : int
         Of the pyramid; each halves the number of voxels along every axis, rounding up.
     iterations : int or sequence of int
@@ -202,12 +212,15 @@ def demons(
     sigma_image : float, optional
         Standard deviation of the Gaussian for both images, once, in voxels; with ``spacing`` in mm. By
         default half the smallest voxel size. 0 switches it off. The result's ``warped`` is not blurred.
-    sigma_fluid, sigma_elastic : float, optional
-        Standard deviation of the Gaussians for the step and for the displacement, in voxels of the level.
-        With ``spacing`` in mm, for the finest level, and twice as much on each coarser one. 0 switches a
-        Gaussian off. By default the step's is half the square root of the voxels along an axis (of the
-        geometric mean of the axes, counted in the smallest voxel size), and the displacement's a seventh of
-        that. Take less, such as 2 and 0.5, where the motion changes within a few voxels.
+    sigma_fluid : float, optional
+        Standard deviation of the Gaussian for the step, in voxels of the level. With ``spacing`` in mm, for
+        the finest level, and twice as much on each coarser one. 0 switches it off. By default half the square
+        root of the voxels along an axis (of the geometric mean of the axes, counted in the smallest voxel
+        size). Take less, such as 2, where the motion changes within a few voxels.
+    sigma_elastic : float, optional
+        Standard deviation of the Gaussian for the displacement, in the same units. 0 switches it off. By
+        default a seventh of the default of ``sigma_fluid``. Take less, such as 0.5, where the motion changes
+        within a few voxels.
     alpha : float
         Weight of the squared difference in the denominator: no force is longer than 1 / (2 √alpha) voxels,
         and voxels that do not match pull less. 4 resists heavy noise, 0.25 lets the images move far.
@@ -240,9 +253,9 @@ def demons(
 
     Notes
     -----
-    See the module's docstring for the method. A voxel that looks outside the moving image has no force. In
-    the mean squared difference it counts as the average voxel did when the level began, so that a state
-    cannot look better by pushing voxels out.
+    The method is told where the module begins, on the website above. A voxel that looks outside the moving
+    image has no force. In the mean squared difference it counts as the average voxel did when the level
+    began, so that a state cannot look better by pushing voxels out.
     """
     fixed, moving = check_images(fixed, moving)
     ndim = fixed.ndim
@@ -330,10 +343,16 @@ def close_demons(fixed, moving, sigma_fluid=None, spacing=None, **settings):
 
     Parameters
     ----------
-    fixed, moving, spacing, **settings
-        As `demons` takes them. A callback sees every run.
+    fixed : array_like, 2D or 3D
+        As for `demons`.
+    moving : array_like, 2D or 3D
+        As for `demons`.
     sigma_fluid : float, optional
         The widest Gaussian, that of the first run; by default that of `demons`.
+    spacing : sequence of float, optional
+        As for `demons`.
+    **settings
+        The other parameters of `demons`. A ``callback`` sees every run.
 
     Returns
     -------
@@ -344,7 +363,7 @@ def close_demons(fixed, moving, sigma_fluid=None, spacing=None, **settings):
     -----
     Where `demons` has found the motion, a narrower Gaussian still lowers the mean squared difference, as it
     moves noise onto noise: on simulated brains by 9 to 11 % in 2D and by up to 14 % in 3D for each halving,
-    that is by 5 % for each component of the displacement. Asked for are 6 % (`NOISE`). Where there was motion
+    that is by 5 % for each component of the displacement. Asked for are 6 %. Where there was motion
     left to find, in simulated breathing, it fell by 15 to 29 %.
     """
     result = demons(fixed, moving, sigma_fluid=sigma_fluid, spacing=spacing, **settings)

@@ -79,8 +79,10 @@ def compose(u, s):
 
     Parameters
     ----------
-    u, s : ndarray, (ndim, *shape)
-        In voxels of the same grid.
+    u : ndarray, (ndim, *shape)
+        The displacement that comes second, in voxels.
+    s : ndarray, (ndim, *shape)
+        The one that comes first, in voxels of the same grid.
 
     Returns
     -------

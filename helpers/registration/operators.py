@@ -29,7 +29,8 @@ def forces(fixed, warped, lattice, gradient="symmetric", alpha=1.0, weights=(1.0
 
     Parameters
     ----------
-    fixed, warped : ndarray, float32, (*shape)
+    fixed : ndarray, float32, (*shape)
+    warped : ndarray, float32, (*shape)
     lattice : tuple of int
         Shape of the lattice.
     gradient : {"fixed", "moving", "symmetric"}

@@ -32,7 +32,7 @@ class Alignment:
     ----------
     matrix : ndarray, float64, (ndim + 1, ndim + 1)
         From voxel coordinates of the fixed image to those of the moving image, as
-        `scipy.ndimage.affine_transform` takes it.
+        ``scipy.ndimage.affine_transform`` takes it.
     warped : ndarray, (*shape)
         The moving image on the fixed grid, linear, NaN outside its field of view.
     displacement : ndarray, float32, (ndim, *shape)
@@ -58,8 +58,10 @@ def rigid(fixed, moving, levels=3, spacing=None):
 
     Parameters
     ----------
-    fixed, moving : array_like, 2D or 3D
-        Of one shape and one contrast, finite. Both are z-scored first.
+    fixed : array_like, 2D or 3D
+        Finite and not constant. Both images are z-scored first.
+    moving : array_like, 2D or 3D
+        Of the same shape and contrast, finite and not constant.
     levels : int
         Of the pyramid; each halves the number of voxels along every axis. The motion should be small beside
         the structures that the coarsest level shows; a rotation by more than about 30 degrees may end in a
@@ -85,8 +87,14 @@ def affine(fixed, moving, levels=3, spacing=None):
 
     Parameters
     ----------
-    fixed, moving, levels, spacing
+    fixed : array_like, 2D or 3D
         As for `rigid`.
+    moving : array_like, 2D or 3D
+        As for `rigid`.
+    levels : int
+        As for `rigid`.
+    spacing : sequence of float, optional
+        As for `rigid`. Without it lengths count in voxels.
 
     Returns
     -------

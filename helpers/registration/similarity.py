@@ -12,8 +12,10 @@ def mae(fixed, moving):
 
     Parameters
     ----------
-    fixed, moving : array_like
-        Of one shape. NaN is left out.
+    fixed : array_like
+        Voxels that are NaN here or in the other image are left out.
+    moving : array_like
+        Of the same shape.
 
     Returns
     -------
@@ -28,8 +30,10 @@ def mse(fixed, moving):
 
     Parameters
     ----------
-    fixed, moving : array_like
-        Of one shape. NaN is left out.
+    fixed : array_like
+        Voxels that are NaN here or in the other image are left out.
+    moving : array_like
+        Of the same shape.
 
     Returns
     -------
@@ -44,8 +48,10 @@ def correlation(fixed, moving):
 
     Parameters
     ----------
-    fixed, moving : array_like
-        Of one shape. NaN is left out.
+    fixed : array_like
+        Voxels that are NaN here or in the other image are left out.
+    moving : array_like
+        Of the same shape.
 
     Returns
     -------
@@ -72,8 +78,10 @@ def mutual_information(fixed, moving, bins=32):
 
     Parameters
     ----------
-    fixed, moving : array_like
-        Of one shape. NaN is left out.
+    fixed : array_like
+        Voxels that are NaN here or in the other image are left out.
+    moving : array_like
+        Of the same shape.
     bins : int
         Of the histogram along each image's range.
 
@@ -100,8 +108,10 @@ def iou(mask, other):
 
     Parameters
     ----------
-    mask, other : array_like of bool, or of 0 and 1
-        Of one shape.
+    mask : array_like of bool, or of 0 and 1
+        One mask.
+    other : array_like of bool, or of 0 and 1
+        The other, of the same shape.
 
     Returns
     -------
@@ -122,8 +132,10 @@ def dice(mask, other):
 
     Parameters
     ----------
-    mask, other : array_like of bool, or of 0 and 1
-        Of one shape.
+    mask : array_like of bool, or of 0 and 1
+        One mask.
+    other : array_like of bool, or of 0 and 1
+        The other, of the same shape.
 
     Returns
     -------

@@ -7,6 +7,8 @@ export default {
   },
 };
 
+const WIDE = 640; // CSS pixels, from which a picture is likely to have several parts
+
 let count = Math.floor(Math.random() * 1e9); // for ids, which are to be unique in the page
 
 /** Make an element with attributes and children. */
@@ -29,6 +31,9 @@ class Explorer {
     this.model = model;
     this.pictures = model.get("pictures"); // only on a web page
     this.image = make("img", { class: "slicewise-picture" });
+    this.image.addEventListener("load", () =>
+      this.image.classList.toggle("slicewise-wide", this.image.naturalWidth >= WIDE),
+    );
     this.text = make("p", { class: "slicewise-says", "aria-live": "polite" });
     this.controls = model.get("_controls").map((control) => this.build(control));
     const title = model.get("_title");

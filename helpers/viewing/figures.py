@@ -26,8 +26,8 @@ def show_plane(img, plane="axial", index=None, ax=None, *, title=None, **imshow_
     title : str, optional
         By default the plane and its place, such as "Axial, z = 12 mm".
     **imshow_kwargs
-        For `Axes.imshow`, such as ``cmap``, ``vmin`` and ``vmax``. The window defaults to robust percentiles
-        of the whole volume.
+        For ``Axes.imshow``, such as ``cmap``, ``vmin`` and ``vmax``. The window defaults to robust
+        percentiles of the whole volume.
 
     Returns
     -------
@@ -68,7 +68,7 @@ def montage(img, plane="axial", n=12, *, title=None, **imshow_kwargs):
     title : str, optional
         By default the plane and the width of the slices.
     **imshow_kwargs
-        For `Axes.imshow`; the window defaults to robust percentiles of the whole volume.
+        For ``Axes.imshow``; the window defaults to robust percentiles of the whole volume.
 
     Returns
     -------

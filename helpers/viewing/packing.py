@@ -27,8 +27,10 @@ class Coding:
     ----------
     dtype : type
         numpy.uint8 or numpy.uint16; numpy.uint32 for colours, whose bytes are R, G, B, A.
-    offset, slope : float
-        Value of the code 0 and what one more adds.
+    offset : float
+        Value of the code 0.
+    slope : float
+        What one more in the code adds.
     has_nan : bool
         Whether the code 0 stands for NaN, so that the values begin at 1.
     exact : bool

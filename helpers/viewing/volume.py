@@ -133,8 +133,8 @@ def as_volume(image, sampling=None):
         If the voxels are neither real numbers nor colours.
     ValueError
         If the image is empty, has no 2 to 4 axes, an affine that cannot be inverted, or a sampling that
-        does not fit it; if it would take more than `MOST_BYTES` of memory, which is known before a file's
-        voxels are read; if a file is in no format that nibabel reads.
+        does not fit it; if it would take more than 4 GiB of memory, which is known before a file's voxels
+        are read; if a file is in no format that nibabel reads.
     FileNotFoundError
         If there is no file at the path.
     """

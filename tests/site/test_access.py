@@ -38,7 +38,9 @@ DRESS = """async (theme) => {
   await new Promise((done) => setTimeout(done, 100));
 }"""
 JUDGE = """async (rules) => {
-  const found = await axe.run(document, { resultTypes: ["violations"], runOnly: rules });
+  const type = rules.includes("target-size") ? "rule" : "tag";
+  const runOnly = { type, values: rules };
+  const found = await axe.run(document, { resultTypes: ["violations"], runOnly });
   return found.violations.flatMap(({ id, nodes }) =>
     nodes.map(({ target, failureSummary }) => `${id}: ${target.join(" ")}: ${failureSummary}`));
 }"""
@@ -72,15 +74,52 @@ FOCUSED = """() => {
     return (outlineStyle !== "none" && parseFloat(outlineWidth) > 0) || boxShadow !== "none";
   });
   const { top, bottom, left, right } = here.getBoundingClientRect();
-  const seen = bottom > 0 && right > 0 && top < innerHeight && left < innerWidth;
+  const [x, y] = [(left + right) / 2, (top + bottom) / 2];
+  const over = document.elementFromPoint(x, y);  // such as a bar that stays at the window's edge
+  const covered = over && !here.contains(over) && !over.contains(here) && getComputedStyle(over).opacity > 0;
+  const seen = bottom > 0 && right > 0 && top < innerHeight && left < innerWidth && !covered;
   return { stop: here.dataset.stop ?? here.outerHTML.slice(0, 120), shown: shown && seen };
 }"""
-MOVING = """() => [...document.querySelectorAll("*")].filter((each) => {
-  const style = getComputedStyle(each);
-  const longest = (times) => Math.max(...times.split(",").map(parseFloat));
-  return longest(style.transitionDuration) > 0.001 || style.scrollBehavior !== "auto"
-    || (style.animationName !== "none" && longest(style.animationDuration) > 0.001);
-}).map((each) => each.outerHTML.slice(0, 100))"""
+MOVING = """() => [...document.querySelectorAll("*")].filter((each) => each.autoplay ||
+  [null, "::before", "::after"].some((part) => {
+    const style = getComputedStyle(each, part);
+    const longest = (times) => Math.max(...times.split(",").map(parseFloat));
+    return longest(style.transitionDuration) > 0.001 || style.scrollBehavior !== "auto"
+      || (style.animationName !== "none" && longest(style.animationDuration) > 0.001);
+  })
+).map((each) => each.outerHTML.slice(0, 100))"""
+PHONE_RULES = ["color-contrast", "target-size"]  # what another layout may change
+PHONE = {"viewport": {"width": 360, "height": 740}, "is_mobile": True, "has_touch": True}
+# What scrolls sideways without a mark in colour or, but for code, without words below; what has a mask; what
+# was printed and does not wrap.
+SCROLLING = """() => {
+  const boxes = [...document.querySelectorAll("article *")].filter((box) =>
+    box.scrollWidth > box.clientWidth + 1 && box.clientWidth && box.checkVisibility()
+    && ["auto", "scroll"].includes(getComputedStyle(box).overflowX));
+  const says = (box) => {
+    const { borderRightWidth, borderRightColor } = getComputedStyle(box);
+    const cue = box.nextElementSibling;
+    const words = cue?.matches(".scroll-cue") && cue.checkVisibility({ visibilityProperty: true });
+    return parseFloat(borderRightWidth) > 2 && !borderRightColor.endsWith(", 0)")
+      && (box.matches("pre") || (words && cue.getBoundingClientRect().right <= innerWidth));
+  };
+  const named = (found) => found.map((each) => each.outerHTML.slice(0, 100));
+  return {
+    boxes: boxes.length,
+    silent: named(boxes.filter((box) => !says(box))),
+    veiled: named([...document.querySelectorAll("article *")].filter((each) =>
+      getComputedStyle(each).maskImage !== "none" && each.querySelector("img, table, pre, canvas"))),
+    printed: named(boxes.filter((box) => box.matches(".cell_output pre"))),
+  };
+}"""
+FIGURES = """() => [...document.querySelectorAll(".cell_output > img, .wide-figure > img")]
+  .filter((each) => each.checkVisibility())
+  .map((each) => [each.naturalWidth, each.getBoundingClientRect().width])"""
+HEADINGS = ("h1", "h2", "h3", "h4")
+LOOKS = """(selector) => {
+  const { fontSize, fontWeight } = getComputedStyle(document.querySelector(selector));
+  return [parseFloat(fontSize), parseFloat(fontWeight)];
+}"""
 SAYS_NOTHING = re.compile(
     r"(an? |the )?(plot|image|picture|photo|figure|graph|chart|screenshot)s? (of|show)", re.I
 )
@@ -103,12 +142,16 @@ def looks(site, address, chromium):
         for width in NARROW:
             page.set_viewport_size({"width": width, "height": 800})
             found[path][width] = page.evaluate(MEASURE)
+        page.evaluate(DRESS, "light")
+        page.set_viewport_size({"width": min(NARROW), "height": 800})
+        found[path]["phone"] = page.evaluate(JUDGE, PHONE_RULES)
+        found[path]["moving"] = page.evaluate(MOVING)
         page.context.close()
     assert len(found) > 20
     return found
 
 
-@pytest.mark.parametrize("theme", ["light", "dark"])
+@pytest.mark.parametrize("theme", ["light", "dark", "phone"])
 def test_axe_finds_no_violation(looks, theme):
     assert {path: found[theme] for path, found in looks.items() if found[theme]} == {}
 
@@ -134,7 +177,8 @@ def test_axe_and_the_measure_would_find_a_fault(address, chromium):
 
 
 @pytest.mark.parametrize(
-    "path", ["lessons/index.html", "lessons/03_masks_and_filters.html", "lessons/cluster.html"]
+    "path",
+    [f"lessons/{name}.html" for name in ("index", "03_masks_and_filters", "06_demons", "cluster")],
 )
 def test_keys_reach_everything_and_show_where_they_are(address, chromium, path):
     page = visit(chromium, address, path, reduced_motion="reduce")  # else what appears takes its time
@@ -162,17 +206,68 @@ def test_first_key_offers_to_skip_what_every_page_has(address, chromium):
     page.context.close()
 
 
-def test_a_figure_on_a_phone_is_legible_and_shows_that_it_goes_on(address, chromium):
-    page = visit(
-        chromium, address, "lessons/05_oasis_comparison.html", viewport={"width": 360, "height": 800}
-    )
-    box = page.locator(".cell_output:has(> img)").first
-    assert box.locator("img").bounding_box()["width"] >= 600
-    expect(box).to_have_attribute("data-goes-on", "")
+def on_a_phone(chromium, address, path):
+    """Open a page on a phone."""
+    return visit(chromium, address, path, **PHONE)
+
+
+@pytest.mark.parametrize("path", ["lessons/05_oasis_comparison.html", "lessons/data_sheets.html"])
+def test_on_a_phone_what_goes_on_says_so_and_nothing_lies_on_data(address, chromium, path):
+    page = on_a_phone(chromium, address, path)
+    found = page.evaluate(SCROLLING)
+    assert found["boxes"] > 10
+    assert found["silent"] == []
+    assert found["veiled"] == []
+    assert found["printed"] == []
+    page.context.close()
+
+
+def test_a_figure_on_a_phone_is_whole_or_legible_and_scrolls(address, chromium):
+    page = on_a_phone(chromium, address, "lessons/04_measurement.html")
+    column = page.locator("article").evaluate("(article) => article.clientWidth")
+    pictures = page.evaluate(FIGURES)
+    assert {natural < 640 for natural, _ in pictures} == {True, False}
+    for natural, shown in pictures:
+        assert shown == 640 if natural >= 640 else shown <= min(natural, column)
+    # What was printed in the same cell stays where it is.
+    cells = page.locator(".cell_output:has(img)")
+    assert cells.evaluate_all("(all) => all.every((cell) => cell.scrollWidth <= cell.clientWidth)")
+    box = page.locator(".wide-figure").first
     box.focus()
     for _ in range(30):
         page.keyboard.press("ArrowRight")
     expect(box).not_to_have_attribute("data-goes-on", "")
+    expect(box.locator("+ .scroll-cue")).not_to_be_visible()
+    page.context.close()
+
+
+def test_headings_fall_in_size_and_links_to_the_next_page_are_whole(address, chromium):
+    page = on_a_phone(chromium, address, "lessons/versions.html")
+    page.evaluate("document.querySelector('article').insertAdjacentHTML('beforeend', '<h3>A</h3><h4>B</h4>')")
+    sizes, weights = zip(*(page.evaluate(LOOKS, f"article {name}") for name in HEADINGS), strict=True)
+    assert list(sizes) == sorted(set(sizes), reverse=True)
+    assert list(weights) == sorted(weights, reverse=True)
+    for path in ("lessons/versions.html", "lessons/03_masks_and_filters.html", "reference/viewing.html"):
+        page.goto(address + path)
+        for part in page.locator(".prev-next-area a, .prev-next-area p").all():
+            assert part.evaluate("(each) => each.scrollWidth <= each.clientWidth"), path
+            edges = part.bounding_box()
+            assert edges["x"] >= 0 and edges["x"] + edges["width"] <= 360, path
+    page.context.close()
+
+
+def test_a_drawer_closes_by_its_button_and_when_an_entry_was_chosen(address, chromium):
+    page = on_a_phone(chromium, address, "lessons/04_measurement.html")
+    page.locator(".primary-toggle:visible").tap()
+    page.locator("dialog[open] .drawer-close").tap()
+    expect(page.locator("dialog[open]")).to_have_count(0)
+    page.locator(".secondary-toggle:visible").tap()
+    entry = page.locator("dialog[open] a[href^='#']").last
+    goal = entry.get_attribute("href")
+    entry.tap()
+    expect(page.locator("dialog[open]")).to_have_count(0)
+    expect(page.locator(goal)).to_be_in_viewport()
+    expect(page.locator(".drawer-close:visible")).to_have_count(0)
     page.context.close()
 
 
@@ -183,6 +278,10 @@ def test_who_asks_for_stillness_gets_it(address, chromium):
     page.emulate_media(reduced_motion="reduce")
     assert page.evaluate(MOVING) == []
     page.context.close()
+
+
+def test_no_page_moves_for_who_asks_for_stillness(looks):
+    assert {path: found["moving"] for path, found in looks.items() if found["moving"]} == {}
 
 
 def test_a_dark_page_changes_no_intensity(address, chromium):
