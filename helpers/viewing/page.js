@@ -20,13 +20,15 @@
   const live = document.createElement("div");
   still.replaceWith(live);
   const { drawn } = module.render({ model, el: live });
-  // Where they will be, so that nothing moves when they come.
+  // The still picture stands where the planes will be, or keeps the size of an explorer's picture:
+  // so that nothing moves when they come.
   const stage = live.querySelector(".slicewise-stage");
-  const explained = live.querySelector(".slicewise-picture");
   if (stage) {
     picture.classList.add("slicewise-waiting");
     stage.append(picture);
-  } else for (const name of ["width", "height"]) explained[name] = picture[name];
+  }
+  for (const name of ["width", "height"].filter((name) => picture.hasAttribute(name)))
+    live.querySelector(".slicewise-picture")?.setAttribute(name, picture.getAttribute(name));
   try {
     await drawn;
     picture.remove();

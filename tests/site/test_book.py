@@ -55,6 +55,7 @@ TOUCH = """async () => {
       else input.selectedIndex = (input.selectedIndex + 1) % input.options.length;
       input.dispatchEvent(new Event("input", { bubbles: true }));
       await picture.decode();
+      if (picture.clientWidth < 100) dead.push(`${title}: the picture is ${picture.clientWidth} wide`);
       if (picture.src === before && place.querySelector(".slicewise-says").textContent === said)
         dead.push(`${title}: ${input.previousElementSibling?.textContent} changes nothing`);
     }
