@@ -116,6 +116,9 @@ class VolumeWidget(PortableWidget):
 
     def _ipython_display_(self):
         """Display the viewer, and only then pack and send the voxels: its first picture needs none."""
+        place = {"index": list(self.index), "time": self.time}
+        if self._first and not place.items() <= self._first.items():  # it was moved before it was shown
+            self._first = self._seen(self.index, self.time, detailed=True)
         display(self._repr_mimebundle_(), raw=True)
         self._send_voxels()
 

@@ -480,6 +480,18 @@ def test_displayed_the_voxels_follow_without_the_cells_end(shell, monkeypatch):
     assert len(browser.heard) == 1
 
 
+def test_a_viewer_moved_before_it_is_displayed_shows_the_new_place_first(shell, monkeypatch):
+    viewer = SliceViewer(straight())
+    viewer.index = 1, 2, 3
+    shown = []
+    monkeypatch.setattr(widget, "display", lambda bundle, raw: shown.append(viewer._first))
+    viewer._ipython_display_()
+    there = SliceViewer(straight())
+    there.index = 1, 2, 3
+    assert shown == [there._seen((1, 2, 3), 0, detailed=True)]
+    assert viewer._first == {}
+
+
 def test_a_viewer_closed_meanwhile_sends_nothing(shell):
     viewer = SliceViewer(straight())
     viewer.close()
