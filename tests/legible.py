@@ -1,6 +1,7 @@
 """Find words in figures that stand out too little from what lies behind them."""
 
 import sys
+from unittest.mock import patch
 
 import numpy as np
 from matplotlib.colors import to_rgb
@@ -32,9 +33,16 @@ def faint_texts(figure):
     A text with an outline is judged against its outline, any other against the pixels behind it.
     """
     # Clear, not hidden: a layout that fits the words would change without them.
-    texts = [text for text in figure.findobj(Text) if text.get_visible() and text.get_text().strip()]
+    drawn, draw = [], Text.draw
+
+    def note(text, renderer):
+        drawn.append(text)
+        draw(text, renderer)
+
+    with patch.object(Text, "draw", note):  # those of axes that are switched off call themselves visible
+        figure.canvas.draw()
+    texts = [text for text in dict.fromkeys(drawn) if text.get_visible() and text.get_text().strip()]
     alphas = [text.get_alpha() for text in texts]
-    figure.canvas.draw()
     boxes = [text.get_window_extent() for text in texts]
     for text in texts:
         text.set_alpha(0)

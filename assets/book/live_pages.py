@@ -79,8 +79,8 @@ def complete_page(app, pagename, templatename, context, doctree):
     first_words = texts[:1] + [text for text in texts[1:] if len(text) > 60][:1]
     description = describe(" ".join([app.env.titles[pagename].astext() + ".", *first_words]))
     context["metatags"] += f'<meta name="description" content="{description}" />\n'
-    if pagename == app.config.root_doc:  # which says at length how to begin
-        context["title"] = texts[0].rstrip(".")  # its own is the book's
+    if pagename == app.config.root_doc:  # which says at length how to begin, and whose title is the book's
+        context["title"] = " ".join(texts[:1]).rstrip(".") or context["title"]
     elif "kernelspec" in app.env.metadata[pagename]:
         heading, end, rest = context["body"].partition("</h1>")
         context["body"] = heading + end + how_to_run(app, pagename, context["pathto"]) + rest

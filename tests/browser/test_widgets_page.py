@@ -368,6 +368,7 @@ def test_a_comparison_fits_a_narrow_screen(compare_on_page, shots, name):
     shown = compare_on_page(PAIRS[name], viewport={"width": 360, "height": 800})
     assert shown.page.evaluate("() => document.documentElement.scrollWidth") <= 360
     boxes = [shown.planes.nth(n).bounding_box() for n in range(shown.planes.count())]
+    boxes.sort(key=lambda box: box["y"])
     assert all(box["x"] >= 0 and box["x"] + box["width"] <= 360 and box["width"] > 80 for box in boxes)
     assert all(one["y"] + one["height"] <= two["y"] for one, two in itertools.pairwise(boxes))
     shown.page.screenshot(path=shots / f"compare_page_narrow_{name}.png", full_page=True)
