@@ -43,10 +43,10 @@ def faint_texts(figure):
         figure.canvas.draw()
     texts = [text for text in dict.fromkeys(drawn) if text.get_visible() and text.get_text().strip()]
     alphas = [text.get_alpha() for text in texts]
-    boxes = [text.get_window_extent() for text in texts]
     for text in texts:
         text.set_alpha(0)
     figure.canvas.draw()
+    boxes = [text.get_window_extent() for text in texts]  # a layout may settle in the second drawing
     behind = luminance(np.asarray(figure.canvas.buffer_rgba())[::-1, :, :3] / 255)
     for text, alpha in zip(texts, alphas, strict=True):
         text.set_alpha(alpha)
