@@ -60,7 +60,7 @@ const GRID_LINES = 32; // along the longer side of a plane
 const FINEST = 2400; // pixels of the canvas for lines: zoomed in on a large screen, more would take gigabytes
 const FIELD_COLOUR = "#56b4e9";
 const TILES = 8; // of a checkerboard, along the longer side
-const WORDS_MS = 20; // a little more than a frame, until the words follow the planes
+const WORDS_MS = 20; // a little more than a frame, until the words follow the planes, and the kernel hears of a click
 const REST_MS = 100; // without a move, until the kernel hears of the last one and says what only it knows
 const TELL_MS = 400; // at the latest, while the moves go on: what the kernel answers keeps the page busy
 const MARGIN = 22; // CSS pixels around a plane, for its letters
@@ -416,19 +416,24 @@ class Viewer {
 
   set(state) {
     for (const [name, value] of Object.entries(state)) this.model.set(name, value);
-    this.tell();
+    this.tellWithin(WORDS_MS);
   }
 
-  /** Tell the kernel what has been set. */
-  tell() {
+  /** Tell the kernel what has been set, but not before the planes are painted. */
+  tellWithin(ms) {
+    const due = performance.now() + ms;
+    if (this.telling && this.due <= due) return;
     clearTimeout(this.telling);
-    this.telling = null;
-    this.model.save_changes();
+    this.due = due;
+    this.telling = setTimeout(() => this.tellNow(), ms);
   }
 
-  /** Tell the kernel of moves that it has not heard of yet. */
+  /** Tell the kernel what it has not heard of yet. */
   tellNow() {
-    if (this.telling) this.tell();
+    if (!this.telling) return;
+    clearTimeout(this.telling);
+    this.telling = this.latest = null;
+    this.model.save_changes();
   }
 
   /** Build the page for a scene, and draw what is there of it: the planes seen first, or all voxels. */
@@ -1249,7 +1254,7 @@ class Viewer {
     const before = this.get("index");
     this.latest = { index, cursor_vox: cursor, cursor_mm: apply(affine, cursor) };
     this.putLatest();
-    this.telling ??= setTimeout(() => this.tell(), TELL_MS);
+    this.tellWithin(TELL_MS);
     if (!this.layers && !this.answers()) return;
     // The planes at once: the next frame then has only to be painted. The words when that is done, as the browser
     // lays out JupyterLab's whole page for them.
@@ -1270,7 +1275,7 @@ class Viewer {
   /** Bring the three names of the place in line when one was set from elsewhere. */
   follow(name) {
     if (this.moving || !this.scene?.roles) return;
-    if (this.telling) return this.putLatest(); // the kernel's echo of an earlier move
+    if (this.latest) return this.putLatest(); // the kernel's echo of an earlier move
     const { shape, affine, inverse } = this.scene;
     const now = this.get(name);
     const vox = name === "cursor_mm" ? apply(inverse, now) : now;

@@ -279,6 +279,39 @@ def test_a_key_held_down_misses_no_slice_and_never_jumps_back(notebook):
     assert notebook.becomes("viewer.index", (10, 10, 65))
 
 
+# Remembers what was sent to the kernel while an event was being handled, when a frame is not drawn yet.
+WATCH_EVENTS = """() => {
+  window.early = [];
+  let handling = null;
+  const begin = ({ type }) => { handling = type; setTimeout(() => (handling = null)); };
+  for (const type of ["pointerdown", "pointermove", "keydown", "input"]) addEventListener(type, begin, true);
+  const { send } = WebSocket.prototype;
+  WebSocket.prototype.send = function (...message) {
+    if (handling) early.push(handling);
+    return send.apply(this, message);
+  };
+}"""
+
+
+def test_the_kernel_hears_of_nothing_before_it_is_drawn(notebook):
+    volume, make = image()
+    notebook.run(make)
+    notebook.wait()
+    notebook.page.evaluate(WATCH_EVENTS)
+    mouse, point = notebook.page.mouse, lambda *index: notebook.point(volume, "axial", index)
+    mouse.click(*point(2, 7, 3))
+    notebook.page.wait_for_timeout(200)
+    notebook.page.keyboard.press("PageUp")
+    mouse.move(*point(4, 7, 5))
+    mouse.down(button="right")
+    mouse.move(*point(6, 7, 11), steps=5)
+    mouse.up(button="right")
+    notebook.viewer.get_by_label("from", exact=True).fill("200")
+    assert notebook.wait_for(lambda: notebook.value("viewer.window[0]") == 200)
+    assert notebook.becomes("viewer.clicked, viewer.index", ((2, 7, 3), (2, 8, 3)))
+    assert notebook.page.evaluate("() => early") == []
+
+
 def test_twenty_runs_of_a_cell_hold_one_volume(notebook):
     make = (
         "import gc, ipywidgets, numpy as np, psutil\nfrom helpers import SliceViewer\n"
