@@ -104,9 +104,9 @@ class Comparison(PairWidget):
 
     def __init__(self, fixed, moving, *, mode, plane, window, cmap, radiological, title):
         fixed = as_volume(fixed)
-        moving = as_overlay(fixed, moving, "moving image")
         if fixed.is_colour:
             raise ValueError("compare needs images of numbers, not of colours: take one channel of each.")
+        moving = as_overlay(fixed, moving, "moving image")
         if mode not in MODES:
             raise ValueError(f"mode must be {', '.join(MODES[:-1])} or {MODES[-1]}, not {mode!r}.")
         super().__init__(
@@ -131,7 +131,7 @@ class Comparison(PairWidget):
     def _check_mix(self, proposal):
         try:
             mix = float(proposal.value)
-        except (TypeError, ValueError):
+        except (TypeError, ValueError, OverflowError):
             raise TraitError(f"mix must be a number, not {proposal.value!r}.") from None
         if not 0 <= mix <= 1:
             raise TraitError(f"mix must lie between 0 and 1, not {mix:g}.")
@@ -197,7 +197,7 @@ def combine(fixed, moving, mode, mix=0.5):
 
 def difference_colours(fixed, moving, limit):
     """Return the colours of fixed - moving, (rows, columns, 3) uint8: red above zero, blue below."""
-    with np.errstate(invalid="ignore"):
+    with np.errstate(invalid="ignore", over="ignore"):
         difference = fixed - moving
     rgb = map_colours(difference, limit)
     rgb[np.isnan(difference)] = BACKGROUND
@@ -210,7 +210,7 @@ def difference_limit(fixed, moving):
     thin = (slice(None, None, step),) * min(fixed.ndim, moving.ndim)
     if fixed.ndim != moving.ndim:
         fixed = fixed[..., 0] if fixed.ndim == 4 else fixed
-    with np.errstate(invalid="ignore"):
+    with np.errstate(invalid="ignore", over="ignore"):
         difference = np.abs(fixed[thin].astype(float) - moving[thin].astype(float))
     difference = difference[np.isfinite(difference) & (difference > 0)]
     return float(np.percentile(difference, 99.9)) if difference.size else 1.0

@@ -4,15 +4,17 @@ from dataclasses import replace
 from time import perf_counter
 
 import numpy as np
-from traitlets import List, TraitError, TraitType, Unicode, validate
+from traitlets import List, TraitError, TraitType, Unicode, observe, validate
 
 from helpers.viewing.comparison import PairWidget, difference_colours
 from helpers.viewing.picture import plane_colours
 from helpers.viewing.slices import (
+    auto_window,
     flips,
     map_colours,
     plane_axes,
     plane_slice,
+    thinned,
     to_levels,
 )
 from helpers.viewing.volume import as_overlay, as_volume
@@ -72,10 +74,10 @@ class RegistrationMonitor(PairWidget):
 
     def __init__(self, fixed, moving, *, plane="all", cmap="gray", radiological=False, title=None):
         fixed = as_volume(fixed)
-        moving = as_overlay(fixed, moving, "moving image")
-        if fixed.is_colour or max(fixed.n_times, moving.n_times) > 1:
+        if fixed.is_colour or fixed.n_times > 1:  # a moving image on its grid then has neither
             raise ValueError("A registration is of two images of numbers, without time.")
-        self._begun = self._spent = None
+        moving = as_overlay(fixed, moving, "moving image")
+        self._begun = self._last = None
         super().__init__(
             fixed,
             moving,
@@ -86,6 +88,7 @@ class RegistrationMonitor(PairWidget):
             title=title,
             extra={"images": list(IMAGES), "drawings": list(DRAWINGS), "limitJacobian": 1.0},
         )
+        self._z_window = z_window(fixed.data)
 
     def __call__(self, state):
         """Take the state of an iteration, and draw it if there is time.
@@ -94,15 +97,20 @@ class RegistrationMonitor(PairWidget):
         ----------
         state : helpers.registration.demons.State
         """
+        if self._volume is None:  # closed while the registration runs, which need not end for that
+            return
+        if state.warped.ndim < 3 and self._volume.shape[2] > 1:
+            raise ValueError(
+                f"The registration is of 2D images, but the monitor's are of {self._volume.shape}."
+            )
         now = perf_counter()
-        if state.level == 0 and state.iteration == 0:
+        if self._begun is None or (state.level == 0 and state.iteration == 0):
             self._begun, self._spent, self._cost, self._rows = now, 0.0, 0.0, []
         self._rows.append([state.level, state.iteration, float(state.msd)])
+        self._last = state
         if self._spent + self._cost > _SHARE * (now - self._begun):
             return
-        with self.hold_sync():
-            self._history = list(self._rows)
-            self._frame = self._picture_of(state)
+        self._draw()
         self._cost = perf_counter() - now
         self._spent += self._cost
 
@@ -119,6 +127,9 @@ class RegistrationMonitor(PairWidget):
         RegistrationMonitor
             This very one, so that a cell may end in it.
         """
+        if self._volume is None:
+            raise ValueError("This monitor is closed: make a new one to show the result.")
+        history = [[int(row["level"]), int(row["iteration"]), float(row["msd"])] for row in result.history]
         ndim = len(result.displacement)
         shape = self._volume.shape[:ndim]
         if result.displacement.shape != (ndim, *shape):
@@ -135,13 +146,23 @@ class RegistrationMonitor(PairWidget):
         for axis, component in enumerate(result.displacement):
             layers.append(("field", f"displacement {'ijk'[axis]}", placed(component)))
         self._roles, self._names, self._volumes = zip(*layers, strict=True)
+        self._last = None
         with self.hold_sync():
             self._frame = None
-            self._history = [
-                [int(row["level"]), int(row["iteration"]), float(row["msd"])] for row in result.history
-            ]
+            self._history = history
             self._scene, self._first, self._voxels = self._build_scene(), {}, self._pack()
         return self
+
+    def close(self):
+        """Close the monitor, and let go of the state seen last."""
+        self._last = None
+        super().close()
+
+    @observe("index", "window_moving")
+    def _redraw(self, _):
+        """Draw the state seen last where the crosshair is now: until `show` it is all there is."""
+        if self._last is not None:
+            self._draw()
 
     @validate("shown", "drawn")
     def _check_choice(self, proposal):
@@ -150,16 +171,23 @@ class RegistrationMonitor(PairWidget):
             raise TraitError(f"{proposal.trait.name} must be one of {choices}, not {proposal.value!r}.")
         return proposal.value
 
+    def _draw(self):
+        """Send the state seen last, and the curve up to it."""
+        with self.hold_sync():
+            self._history = list(self._rows)
+            self._frame = self._picture_of(self._last)
+
     def _picture_of(self, state):
         """Return the planes through the crosshair as they are now, small enough to send often."""
         warped = state.warped.reshape(state.warped.shape + (1,) * (3 - state.warped.ndim))
+        window = self._levels()
         planes = []
         for plane in self._planes:
             across = plane_axes(self._volume, plane)[0]
             level_volume = replace(self._volume, data=warped)
-            index = self.index[across] * warped.shape[across] // self._volume.shape[across]
+            index = self._nearest(across, warped.shape[across])
             cut = plane_slice(level_volume, plane, index, 0, self._radiological)
-            grey = np.maximum(to_levels(cut.astype(float), *self._levels_of(state)), 1)
+            grey = np.maximum(to_levels(cut.astype(float), *window), 1)
             grey[np.isnan(cut)] = 0  # no value, so that black begins at 1
             planes.append(
                 {
@@ -170,14 +198,24 @@ class RegistrationMonitor(PairWidget):
                     "update": self._nodes(plane, 10 * state.lattice_update),
                 }
             )
-        return {"level": state.level, "iteration": state.iteration, "planes": planes}
+        place = {"level": state.level, "iteration": state.iteration, "index": list(self.index)}
+        return place | {"planes": planes}
 
-    def _levels_of(self, state):
-        """Return the window of the z-scored images that `demons` works on: the fixed image's robust range."""
-        if state.iteration == 0:
-            low, high = np.percentile(state.fixed[np.isfinite(state.fixed)][::7], (0.5, 99.5))
-            self._z_window = float(low), float(max(high, low + 1e-6))
-        return self._z_window
+    def _levels(self):
+        """Return the window of the z-scored images that `demons` works on.
+
+        What it has warped is as bright as the fixed image, in whose z-scores this is: its automatic window
+        where `window_moving` is the automatic one, and as much beside it otherwise. So the greys are those
+        that `show` has.
+        """
+        _, low, high = self._extra["windowsMoving"][0]
+        share = (np.array(self.window_moving) - low) / (high - low)
+        z_low, z_high = self._z_window
+        return tuple(z_low + share * (z_high - z_low))
+
+    def _nearest(self, axis, size):
+        """Return which of `size` slices over the whole image lies nearest to the crosshair's voxel."""
+        return (2 * self.index[axis] + 1) * size // (2 * self._volume.shape[axis])
 
     def _nodes(self, plane, field):
         """Return the displaced nodes of a plane as shares of its width and height.
@@ -190,7 +228,7 @@ class RegistrationMonitor(PairWidget):
         """
         nodes = field.shape[1:] + (1,) * (3 - len(field))
         across, up, along = plane_axes(self._volume, plane)
-        index = self.index[across] * nodes[across] // self._volume.shape[across]
+        index = self._nearest(across, nodes[across])
         turned = flips(self._volume, plane, self._radiological)
         parts = []
         for axis, turn in zip((along, up), turned[::-1], strict=True):
@@ -220,6 +258,15 @@ class RegistrationMonitor(PairWidget):
             return jacobian_colours(plane_slice(cuts["Jacobian"], *where), self._extra["limitJacobian"])
         window = self.window if shown == "fixed" else self.window_moving
         return plane_colours(cuts[shown], plane, *place, window, self.cmap, radiological=self._radiological)
+
+
+def z_window(data):
+    """Return the automatic window of an image in its z-scores, in which `demons` works."""
+    sample = thinned(data)
+    sample = sample[np.isfinite(sample)].astype(float)
+    with np.errstate(over="ignore", invalid="ignore"):
+        mean, sd = (sample.mean(), sample.std()) if sample.size else (0.0, 1.0)
+        return tuple((end - mean) / (sd or 1.0) for end in auto_window(data))
 
 
 def jacobian_colours(jacobian, limit):

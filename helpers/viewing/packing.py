@@ -37,6 +37,8 @@ class Coding:
         Whether each value comes back as it was.
     table : ndarray or None
         Values of the codes, where they do not lie on a line.
+    clips : bool
+        Whether the first and the last code stand also for what lies beyond them.
     """
 
     dtype: type
@@ -45,6 +47,7 @@ class Coding:
     has_nan: bool = False
     exact: bool = True
     table: np.ndarray | None = None
+    clips: bool = False
 
 
 def choose_coding(data, fine, labels=False, shades=256):
@@ -82,14 +85,16 @@ def choose_coding(data, fine, labels=False, shades=256):
     dtype = np.uint16 if fine else np.uint8
     dull, bright = auto_window(data)
     margin = (bright / 2 - dull / 2) * (256 if fine else 1)
+    lowest, highest = low, high
     low, high = max(low, dull - margin, -_LARGEST), min(high, bright + margin, _LARGEST)
+    clips = low > lowest or high < highest or (data.dtype.kind == "f" and bool(np.isinf(data).any()))
     last = (65535 if fine else shades - 1) - has_nan - (low < 0)
     slope = high / last - low / last
     if slope <= np.finfo(float).tiny:  # all values are the same, or lie closer together than a slope can tell
         return _table_of(data)
     # A whole multiple of the slope, as one product, where 0 must have a code of its own.
     offset = slope * (math.floor(low / slope) - has_nan) if low <= 0 <= high else low - slope * has_nan
-    return Coding(dtype, offset, slope, has_nan, exact=False)
+    return Coding(dtype, offset, slope, has_nan, exact=False, clips=clips)
 
 
 def encode(data, coding):
@@ -151,7 +156,7 @@ def pack(data, most_voxels=MOST_VOXELS, fine_voxels=FINE_VOXELS, step=1, labels=
         and what it takes to read them: ``bytes`` of a code, ``shape`` (4 axes), ``start`` and ``step`` of the
         part that is there, cropped to the box around all voxels that differ from the very first one, whose
         code ``outside`` the rest has; how many ``shades`` of 256 it has; and the `Coding`: ``offset``,
-        ``slope``, ``hasNan``, ``table`` and ``exact``, which voxels that stand for their neighbours are not.
+        ``slope``, ``hasNan``, ``table``, ``clips``, ``exact``, which voxels that stand for others are not.
     """
     data = data if data.ndim == 4 else data[..., np.newaxis]
     longest = max(data.shape[:3])
@@ -186,6 +191,7 @@ def describe(codes, coding, level=1):
         "slope": coding.slope,
         "hasNan": coding.has_nan,
         "exact": coding.exact,
+        "clips": coding.clips,
         "table": None if coding.table is None else [None, *coding.table[1:].tolist()],  # JSON has no NaN
     }
 
@@ -200,7 +206,7 @@ def _table_of(data):
     exact = exact and table.size <= _TABLE_SIZE and not (np.abs(table.astype(float)) > _EXACT_FLOATS).any()
     table = table[:: max(1, -(-table.size // _TABLE_SIZE))].astype(float)
     dtype = np.uint8 if table.size < 256 else np.uint16
-    return Coding(dtype, has_nan=True, exact=exact, table=np.append(np.nan, table))
+    return Coding(dtype, has_nan=True, exact=exact, table=np.append(np.nan, table), clips=not exact)
 
 
 def _box(data):

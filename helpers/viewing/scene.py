@@ -146,9 +146,9 @@ def _packed_to(volumes, ways, most_bytes):
     ways = [{"most_voxels": _PAGE_VOXELS, "level": 9} | way for way in ways]
     layers = [pack(volume.data, **way) for volume, way in zip(volumes, ways, strict=True)]
     shorter = [[] if way["labels"] else [{"shades": _FEW_SHADES}, {"fine_voxels": 0}] for way in ways]
-    while sum(len(layer["voxels"]) for layer in layers) > most_bytes:
+    while sum(map(_weight, layers)) > most_bytes:
         # What still can do with shorter codes, before what must lose voxels; and of these the largest.
-        n = max(range(len(layers)), key=lambda n: (bool(shorter[n]), len(layers[n]["voxels"])))
+        n = max(range(len(layers)), key=lambda n: (bool(shorter[n]), _weight(layers[n])))
         if shorter[n]:
             ways[n] |= shorter[n].pop()
         elif layers[n]["step"] < max(volumes[n].shape):
@@ -157,6 +157,11 @@ def _packed_to(volumes, ways, most_bytes):
             break  # one voxel is left, and its times are never thinned
         layers[n] = pack(volumes[n].data, **ways[n])
     return layers
+
+
+def _weight(layer):
+    """Return about how many bytes a layer takes: its voxels, and the table of its values, written as text."""
+    return len(layer["voxels"]) + 16 * len(layer["table"] or ())
 
 
 def _plane(volume, plane, radiological):

@@ -41,6 +41,10 @@ LABEL_COLOURS = np.array(
 )
 MAP_CMAP = "RdBu_r"
 _SAMPLE_SIZE = 1_000_000
+_LINE_VOXELS = 2**18
+_FEW_LABELS = 64
+_LOW = 0.05
+"""Threshold of a map of one sign, such as a probability, as a share of its limit."""
 
 
 @dataclass(frozen=True)
@@ -211,7 +215,7 @@ def auto_window(data):
     """
     if data.dtype.kind == "b":
         return 0.0, 1.0
-    sample = _thinned(data)
+    sample = thinned(data)
     sample = sample[np.isfinite(sample)]
     low = high = 0.0
     if sample.size:
@@ -239,7 +243,7 @@ def check_window(window):
     """
     try:
         low, high = (float(value) for value in window)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         raise ValueError(f"A window is a pair of numbers (lowest, highest), not {window!r}.") from None
     if not (np.isfinite(low) and np.isfinite(high) and low < high):
         raise ValueError(f"A window needs two finite numbers, the lower first, not ({low:g}, {high:g}).")
@@ -262,16 +266,21 @@ def overlay_style(data):
     Returns
     -------
     OverlayStyle
-        "labels" if all finite values are whole numbers, otherwise "map". A map's limit is the 99.9th
-        percentile of its absolute values other than 0, its threshold their 90th: the strongest tenth shows.
+        "labels" if all finite values are whole numbers, and either at most 64 different ones or mostly the
+        same in neighbouring voxels, otherwise "map". A map's limit is the 99.9th percentile of its absolute
+        values other than 0. Its threshold is their 90th if it has both signs, so that the strongest tenth
+        shows, and otherwise a twentieth of the limit.
     """
-    if data.dtype.kind in "biu" or (_whole(_thinned(data)) and _whole(data)):
-        return OverlayStyle("labels")
-    sample = np.abs(_thinned(data).astype(float))
-    sample = sample[np.isfinite(sample) & (sample > 0)]
+    if _whole(thinned(data)) and _in_patches(data) and _whole(data):  # the quick ones first
+        return OverlayStyle("labels", opacity=0.5)
+    sample = thinned(data).astype(float)
+    sample = sample[np.isfinite(sample) & (sample != 0)]
     if not sample.size:
         return OverlayStyle("map")
-    threshold, limit = (float(value) for value in np.percentile(sample, (90, 99.9)))
+    threshold, limit = (float(value) for value in np.percentile(np.abs(sample), (90, 99.9)))
+    lowest, highest = np.percentile(sample, (0.1, 99.9), method="nearest")  # whose steps cannot overflow
+    if min(-lowest, highest) < _LOW * limit:  # one sign, but for an interpolation's overshoot
+        threshold = _LOW * limit
     return OverlayStyle("map", limit=limit, threshold=threshold)
 
 
@@ -316,11 +325,16 @@ def to_rgb(plane, window, cmap="gray", overlay=None, style=None):
     return _blend(rgb, overlay.astype(float), overlay_style(overlay) if style is None else style)
 
 
-@lru_cache(maxsize=32)
 def colour_table(cmap):
     """Return the 256 colours of a matplotlib colour map, (256, 3) uint8; ValueError if there is none."""
-    if cmap not in matplotlib.colormaps:
-        raise ValueError(f"matplotlib has no colour map called {cmap!r}.")
+    if not isinstance(cmap, str) or cmap not in matplotlib.colormaps:
+        raise ValueError(f"matplotlib has no colour map called {cmap!r}: give a name such as 'viridis'.")
+    return _colour_table(cmap)
+
+
+@lru_cache(maxsize=32)
+def _colour_table(cmap):
+    """Return what `colour_table` does."""
     table = matplotlib.colormaps[cmap](np.linspace(0, 1, 256), bytes=True)[:, :3].copy()
     table.setflags(write=False)
     return table
@@ -381,13 +395,35 @@ def _blend(rgb, overlay, style):
     return rgb
 
 
-def _thinned(data):
+def thinned(data):
     """Return at most about a million voxels, evenly spread, as a view."""
     step = max(1, int(np.ceil((data.size / _SAMPLE_SIZE) ** (1 / data.ndim))))
     return data[(slice(None, None, step),) * data.ndim]
 
 
+def _in_patches(data):
+    """Tell whether whole numbers are few, or lie in patches as an atlas's labels do.
+
+    Of a thousand parcels of a brain at 4 mm, six neighbours in ten are the same, of fewer or at finer voxels
+    more; of a tissue's probability from 0 to 100 at 1 mm two in ten, in finer steps fewer.
+    """
+    along = int(np.argmax(data.shape[:3]))
+    data = np.moveaxis(data, along, 0)
+    others = data.ndim - 1
+    step = max(1, int(np.ceil((data.size / _LINE_VOXELS) ** (1 / others))))
+    lines = data[(slice(None), *(slice(None, None, step),) * others)]  # whole: their neighbours are counted
+    values = np.unique(lines[np.isfinite(lines)])
+    if values.size <= _FEW_LABELS:
+        return True
+    here, there = lines[1:], lines[:-1]
+    # The largest value does not count: a probability that is certain fills patches, too.
+    both = (here != 0) & (there != 0) & (here < values[-1]) & np.isfinite(here) & np.isfinite(there)
+    return np.count_nonzero(both & (here == there)) * 2 >= np.count_nonzero(both)
+
+
 def _whole(data):
     """Tell whether all finite values are whole numbers."""
+    if data.dtype.kind in "biu":
+        return True
     finite = np.isfinite(data)
     return bool(np.equal(data, np.trunc(data), where=finite, out=np.ones(data.shape, dtype=bool)).all())

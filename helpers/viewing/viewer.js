@@ -49,6 +49,7 @@ const MOUSE_HELP =
 const TOUCH_HELP =
   "A tap or a finger drawn to the side moves the crosshair; drawn up or down it scrolls the page, and two enlarge it.";
 const ARROWS = { ArrowLeft: [0, -1], ArrowRight: [0, 1], ArrowUp: [-1, 0], ArrowDown: [1, 0] };
+const TURNING = ["PageUp", "PageDown", "Home", "End"];
 const DIRECTIONS = { L: "left", R: "right", P: "posterior", A: "anterior", I: "inferior", S: "superior" };
 const FOLDED = [255, 221, 0];
 const BY_HAND = "by hand";
@@ -56,6 +57,7 @@ const FRAME_MS = 100; // of a played time series
 const FLICKER_MS = 500; // two changes a second: three flashes may harm
 const SVG = "http://www.w3.org/2000/svg"; // a name, not an address: nothing is fetched
 const CURVE = { widest: 640, height: 150, left: 62, right: 12, top: 32, bottom: 20 };
+const MOST_ZOOM = 16;
 const GRID_LINES = 32; // along the longer side of a plane
 const FINEST = 2400; // pixels of the canvas for lines: zoomed in on a large screen, more would take gigabytes
 const FIELD_COLOUR = "#56b4e9";
@@ -242,7 +244,6 @@ function drawArrows(context, { rows, columns }, at, from, head) {
 class Plane {
   constructor(scene, plane) {
     Object.assign(this, plane);
-    this.shape = scene.shape;
     this.rows = scene.shape[this.up];
     this.columns = scene.shape[this.along];
     this.height = this.rows * this.pixel[0];
@@ -297,6 +298,17 @@ function codeAt(layer, codes, index, time) {
   return codes[place];
 }
 
+/**
+ * Return about which share of a side it is zoomed, so that `part` of it stays where it is seen: under the mouse that
+ * has just clicked there. Only what would lie beyond the edge is brought in.
+ */
+function originOf(part, before = part, zoomBefore = 1, zoom = 1) {
+  if (zoom === 1) return part;
+  const seen = part * zoomBefore - before * (zoomBefore - 1);
+  const kept = Math.min(Math.max(seen, 0), 1);
+  return Math.min(Math.max((part * zoom - kept) / (zoom - 1), 0), 1);
+}
+
 /** Return an affine, (4, 4), applied to a point. */
 const apply = (affine, point) =>
   [0, 1, 2].map((row) => affine[row][3] + point.reduce((sum, x, n) => sum + affine[row][n] * x, 0));
@@ -306,6 +318,12 @@ function roundLength(longest) {
   const power = 10 ** Math.floor(Math.log10(longest));
   return Math.max(...[1, 2, 5].map((step) => step * power).filter((length) => length <= longest));
 }
+
+/** Return the lowest and the highest end of named windows. */
+const rangeOf = (windows) => [
+  Math.min(...windows.map((window) => window[1])),
+  Math.max(...windows.map((window) => window[2])),
+];
 
 /** Return a value in at most six digits. */
 const short = (value) => (Number.isInteger(value) ? String(value) : String(Number(value.toPrecision(6))));
@@ -323,6 +341,12 @@ function make(tag, attributes = {}, ...children) {
 /** Write a text, unless it stands there already: the browser would lay out the page anew. */
 function write(element, text) {
   if (element.textContent !== text) element.textContent = text;
+}
+
+/** Write a text in parts, each of which is seen whole or, where there is no room, not at all. */
+function writeParts(element, parts) {
+  if (element.textContent === parts.join("  ")) return;
+  element.replaceChildren(...parts.flatMap((part, n) => [...(n ? ["  "] : []), make("span", {}, part)]));
 }
 
 /** Make an SVG element. */
@@ -345,16 +369,19 @@ function makeSlider(name, { min, max, step }, text, onInput) {
   const input = make("input", { type: "range", id, min, max, step });
   const output = make("output", { for: id });
   input.addEventListener("input", () => onInput(input.valueAsNumber));
+  const range = (low, high) => {
+    if (Number(input.min) !== low) input.min = low;
+    if (Number(input.max) !== high) input.max = high;
+  };
   const show = (value) => {
     const words = text(value);
-    if (value < Number(input.min)) input.min = value;
-    if (value > Number(input.max)) input.max = value;
+    range(Math.min(value, Number(input.min)), Math.max(value, Number(input.max)));
     if (input.valueAsNumber !== value) input.value = value;
     if (output.value === words) return;
     output.value = words;
     input.setAttribute("aria-valuetext", words);
   };
-  return { parts: [make("label", { for: id }, name), input, output], show };
+  return { parts: [make("label", { for: id }, name), input, output], show, range };
 }
 
 /** Make a labelled native list. */
@@ -366,7 +393,10 @@ function makeList(name, options, onInput) {
     if (![...select.options].some((option) => option.value === value)) select.add(new Option(value));
     if (select.value !== value) select.value = value;
   };
-  return { parts: [make("label", { for: id }, name), select], show };
+  const offer = (there) => {
+    for (const option of select.options) option.disabled = !there.includes(option.value);
+  };
+  return { parts: [make("label", { for: id }, name), select], show, offer };
 }
 
 // ---- The viewer ----------------------------------------------------------------------------------------
@@ -390,7 +420,11 @@ class Viewer {
     listen("change:cursor_vox", () => this.follow("cursor_vox"));
     listen("change:cursor_mm", () => this.follow("cursor_mm"));
     const looks = ["window", "window_moving", "cmap", "_cmaps", "opacity", "threshold", "mode", "mix"];
-    for (const name of ["time", "shown", "drawn", ...looks]) listen(`change:${name}`, () => this.schedule());
+    for (const name of ["time", "shown", "drawn", ...looks])
+      listen(`change:${name}`, () => {
+        this.correct(name);
+        this.schedule();
+      });
     listen("change:_frame", () => this.schedule());
     listen("change:_history", () => this.drawCurve());
     listen("msg:custom", (message, buffers) => this.hear(message, buffers));
@@ -406,7 +440,8 @@ class Viewer {
     clearTimeout(this.resting);
     clearTimeout(this.speaking);
     this.tellNow();
-    this.layers = this.scene = null;
+    cancelAnimationFrame(this.frame);
+    this.layers = this.packed = this.answer = this.scene = null;
     this.el.replaceChildren(); // JupyterLab never lets go of a closed view: leave nothing in it that holds voxels
   }
 
@@ -417,6 +452,20 @@ class Viewer {
   set(state) {
     for (const [name, value] of Object.entries(state)) this.model.set(name, value);
     this.tellWithin(WORDS_MS);
+  }
+
+  /** Bring a value that a linked widget has set into its range: Python would refuse it, and show another one. */
+  correct(name) {
+    const { times, windows } = this.scene ?? {};
+    const value = this.get(name);
+    const most = { time: times - 1, opacity: 1, mix: 1, threshold: Number.MAX_VALUE }[name];
+    if (most >= 0) {
+      const allowed = Math.min(Math.max(value, 0), most);
+      if (allowed !== value) this.set({ [name]: allowed });
+    } else if (name.startsWith("window") && windows?.length && !(value[0] < value[1])) {
+      const [low, high] = rangeOf(windows);
+      this.set({ [name]: [value[0], value[0] + (high - low) / 500] });
+    }
   }
 
   /** Tell the kernel what has been set, but not before the planes are painted. */
@@ -545,12 +594,12 @@ class Viewer {
     });
     const across = make("span", { class: "slicewise-line slicewise-across" });
     const down = make("span", { class: "slicewise-line slicewise-down" });
-    const zoomed = make("div", { class: "slicewise-zoomed" }, canvas, across, down);
+    const zoomed = make("div", { class: "slicewise-zoomed" }, canvas);
     const vectors = this.registers
       ? make("canvas", { class: "slicewise-vectors", "aria-hidden": "true" })
       : null;
     if (vectors) zoomed.append(vectors);
-    const frame = make("div", { class: "slicewise-frame" }, zoomed);
+    const frame = make("div", { class: "slicewise-frame" }, zoomed, across, down);
     const letters = Object.entries(plane.letters ?? {}).map(([side, letter]) =>
       make("span", { class: `slicewise-letter slicewise-${side}`, "aria-hidden": "true" }, letter),
     );
@@ -625,6 +674,15 @@ class Viewer {
       column.push(make("div", { class: "slicewise-control" }, ...control.parts));
       this.controls.push(() => control.show(name()));
     };
+    if (scene.times > 1) {
+      const words = (value) => `${value} of ${scene.times - 1}`;
+      const range = { min: 0, max: scene.times - 1, step: 1 };
+      const slider = makeSlider("time point", range, words, (time) => this.set({ time }));
+      add(moves, slider, () => this.get("time"));
+      this.playButton = make("button", { type: "button", "aria-pressed": "false" }, "▶ play");
+      this.playButton.addEventListener("click", () => this.play(!this.playing));
+      moves.push(make("div", { class: "slicewise-control" }, make("span"), this.playButton));
+    }
     scene.axes.forEach(({ name, size }, axis) => {
       if (size < 2) return;
       const words = (value) => `${value} of ${size - 1}`;
@@ -636,16 +694,6 @@ class Viewer {
       );
       moves.at(-1).dataset.across = axis;
     });
-    if (scene.times > 1) {
-      const words = (value) => `${value} of ${scene.times - 1}`;
-      const range = { min: 0, max: scene.times - 1, step: 1 };
-      const slider = makeSlider("time point", range, words, (time) => this.set({ time }));
-      add(moves, slider, () => this.get("time"));
-      this.playButton = make("button", { type: "button", "aria-pressed": "false" }, "▶ play");
-      this.playButton.addEventListener("click", () => this.play(!this.playing));
-      moves.push(make("div", { class: "slicewise-control" }, make("span"), this.playButton));
-    }
-    if (scene.windows.length) this.addWindowControls(looks, add);
     const share = (name, trait) => {
       const percent = (value) => `${Math.round(value * 100)} %`;
       const slider = makeSlider(name, { min: 0, max: 1, step: 0.05 }, percent, (value) =>
@@ -654,16 +702,10 @@ class Viewer {
       add(looks, slider, () => this.get(trait));
     };
     if (this.registers) {
-      add(
-        looks,
-        makeList("image", scene.images, (shown) => this.set({ shown })),
-        () => this.get("shown"),
-      );
-      add(
-        looks,
-        makeList("drawn over it", scene.drawings, (drawn) => this.set({ drawn })),
-        () => this.get("drawn"),
-      );
+      const image = makeList("image", scene.images, (shown) => this.set({ shown }));
+      add(looks, image, () => (image.offer(this.imagesThere()), this.imageShown()));
+      const drawing = makeList("drawn over it", scene.drawings, (drawn) => this.set({ drawn }));
+      add(looks, drawing, () => (drawing.offer(this.drawingsThere()), this.drawnOver()));
     } else if (this.compares) {
       add(
         looks,
@@ -671,6 +713,7 @@ class Viewer {
         () => this.get("mode"),
       );
       share("moving share", "mix");
+      this.shareRow = looks.at(-1);
       this.holdButton = make("button", { type: "button", "aria-pressed": "false" }, "❚❚ hold");
       this.holdButton.addEventListener("click", () => this.flicker(!this.flickering));
       this.holdRow = make("div", { class: "slicewise-control" }, make("span"), this.holdButton);
@@ -682,6 +725,12 @@ class Viewer {
       const slider = makeSlider("threshold ±", range, words, (threshold) => this.set({ threshold }));
       add(looks, slider, () => this.get("threshold"));
     }
+    if (scene.windows.length) this.addWindowControls(looks, add);
+    const times = (value) => `${Number(value.toPrecision(2))} ×`;
+    const zoom = makeSlider("zoom", { min: 1, max: MOST_ZOOM, step: 0.1 }, times, (zoom) =>
+      this.setZoom(zoom),
+    );
+    add(looks, zoom, () => this.zoom);
     this.moves = moves;
     this.movesColumn = make("div", {}, ...moves);
     const columns = [this.movesColumn, make("div", {}, ...looks)];
@@ -695,27 +744,29 @@ class Viewer {
   /** Add the named windows, the sliders of the windows' ends, and the colour maps. */
   addWindowControls(column, add) {
     const { windows } = this.scene;
+    const { windowsMoving } = this.scene;
+    const of = (list, name) => list?.find(([other]) => other === name)?.slice(1);
     const choose = (name) => {
-      const window = windows.find(([other]) => other === name);
-      if (window) this.set({ window: window.slice(1) });
+      const moving = of(windowsMoving, name);
+      this.set({ window: of(windows, name), ...(moving && { window_moving: moving }) });
     };
-    const named = () => {
-      const [low, high] = this.get("window");
-      return windows.find((window) => window[1] === low && window[2] === high)?.[0] ?? BY_HAND;
-    };
-    const whose = this.scene.windowsMoving ? "fixed " : "";
-    add(column, makeList(`${whose}window`, [...windows.map(([name]) => name), BY_HAND], choose), named);
-    this.addEnds(column, add, "window", windows, whose);
-    if (this.scene.windowsMoving)
-      this.addEnds(column, add, "window_moving", this.scene.windowsMoving, "moving ");
+    const isSet = (trait, ends) => !ends || ends.every((end, n) => end === this.get(trait)[n]);
+    const named = () =>
+      windows.find(
+        ([name, ...ends]) => isSet("window", ends) && isSet("window_moving", of(windowsMoving, name)),
+      )?.[0] ?? BY_HAND;
+    const list = makeList("window", [...windows.map(([name]) => name), BY_HAND], choose);
+    list.offer(windows.map(([name]) => name)); // the last is not chosen: it says that the sliders were moved
+    add(column, list, named);
+    this.addEnds(column, add, "window", windows, windowsMoving ? "fixed " : "");
+    if (windowsMoving) this.addEnds(column, add, "window_moving", windowsMoving, "moving ");
     const colours = makeList("colour map", Object.keys(this.get("_cmaps")), (cmap) => this.set({ cmap }));
     add(column, colours, () => this.get("cmap"));
   }
 
   /** Add the sliders of a window's two ends. */
   addEnds(column, add, trait, windows, whose) {
-    const min = Math.min(...windows.map((window) => window[1]));
-    const max = Math.max(...windows.map((window) => window[2]));
+    const [min, max] = rangeOf(windows);
     const step = max / 500 - min / 500 || Number.MIN_VALUE;
     const words = (value) => short(Number(value.toPrecision(4)));
     const setEnd = (end) => (value) => {
@@ -726,7 +777,11 @@ class Viewer {
     };
     ["from", "to"].forEach((name, end) => {
       const slider = makeSlider(whose + name, { min, max, step: "any" }, words, setEnd(end));
-      add(column, slider, () => this.get(trait)[end]);
+      add(column, slider, () => {
+        const [low, high] = this.get(trait);
+        slider.range(Math.min(min, low), Math.max(max, high)); // of both ends, so that they can be compared
+        return this.get(trait)[end];
+      });
     });
   }
 
@@ -754,6 +809,8 @@ class Viewer {
     const stacked = room < NARROW;
     this.stack(stacked);
     const apart = this.apart();
+    const going = apart ? null : this.panels.find(({ n, canvas }) => n && canvas === document.activeElement);
+    if (going) this.panels.find(({ plane }) => plane === going.plane).canvas.focus({ preventScroll: true });
     this.boxes[1]?.toggleAttribute("hidden", !apart);
     // Two images of one plane each stand beside each other, too.
     const inOneRow = apart && this.planes.length === 1 ? 2 : this.planes.length;
@@ -791,18 +848,22 @@ class Viewer {
     return this.compares && this.get("mode") === "side by side";
   }
 
-  /** Zoom each plane about its crosshair, and keep the scale bar true. */
+  /** Zoom each plane, with its crosshair in sight, and keep the scale bar true. */
   showZoom() {
     const vox = this.get("cursor_vox");
-    for (const { plane, canvas, zoomed } of this.panels) {
+    for (const panel of this.panels) {
+      const { plane, canvas, zoomed } = panel;
       const [row, column] = plane.pixelOf(vox);
-      const share = [(column + 0.5) / plane.columns, (row + 0.5) / plane.rows];
-      zoomed.style.transformOrigin = share.map((part) => `${100 * part}%`).join(" ");
+      panel.origin = [(column + 0.5) / plane.columns, (row + 0.5) / plane.rows].map((part, n) =>
+        originOf(part, panel.origin?.[n], this.zoomed, this.zoom),
+      );
+      zoomed.style.transformOrigin = panel.origin.map((part) => `${100 * part}%`).join(" ");
       zoomed.style.transform = this.zoom === 1 ? "none" : `scale(${this.zoom})`;
-      zoomed.style.setProperty("--zoom", this.zoom);
       const large = Math.min(...plane.pixel) * this.scale * this.zoom * devicePixelRatio;
       canvas.style.imageRendering = large < 1 ? "auto" : "pixelated";
+      this.drawCrosshair(panel);
     }
+    this.zoomed = this.zoom;
     const length = roundLength(150 / (this.scale * this.zoom));
     this.scaleBar.style.width = `${length * this.scale * this.zoom}px`;
     this.scaleText.textContent = `${length} ${this.scene.unit}`;
@@ -839,7 +900,7 @@ class Viewer {
         this.drawPlane(panel);
         panel.context.putImageData(panel.picture, 0, 0);
       }
-      this.drawCrosshair(panel);
+      if (this.zoom === 1) this.drawCrosshair(panel);
     }
     if (this.zoom !== 1) this.showZoom();
   }
@@ -928,18 +989,44 @@ class Viewer {
     const { plane, pixels } = panel;
     const { names } = this.scene;
     const shown = this.imageShown();
-    const live = this.get("_frame")?.planes?.[this.planes.indexOf(plane)];
-    if (live) paintScaled(pixels, plane, live, this.scene.background);
+    const live = this.get("_frame")?.planes[this.planes.indexOf(plane)];
+    if (live && shown === "warped") paintScaled(pixels, plane, live, this.scene.background);
     else if (shown === "difference") this.drawDifference(names.indexOf("warped"), plane, pixels);
     else this.drawImage(names.indexOf(shown), plane, pixels);
     this.drawVectors(panel, live);
   }
 
-  /** Return which image of a registration is seen: while it runs the warped one, before that no more than two. */
+  /** Return which images of a registration can be seen: while it runs the warped one, too, and at its end all. */
+  imagesThere() {
+    const { images, names } = this.scene;
+    if (names.includes("warped")) return images;
+    return this.get("_frame") ? ["fixed", "moving", "warped"] : ["fixed", "moving"];
+  }
+
+  /** Return which image of a registration is seen: as long as the chosen one is not there, the one nearest to it. */
   imageShown() {
-    if (this.get("_frame")) return "warped";
+    const there = this.imagesThere();
     const shown = this.get("shown");
-    return shown === "fixed" || this.scene.names.includes("warped") ? shown : "moving";
+    return there.includes(shown) ? shown : there.includes("warped") ? "warped" : "moving";
+  }
+
+  /** Return what can be drawn over a registration's image: the update while it runs only. */
+  drawingsThere() {
+    const { drawings, names } = this.scene;
+    if (this.get("_frame")) return drawings;
+    return names.includes("warped") ? drawings.filter((name) => !name.startsWith("update")) : ["nothing"];
+  }
+
+  /** Return what is drawn over it. */
+  drawnOver() {
+    const drawn = this.get("drawn");
+    return this.drawingsThere().includes(drawn) ? drawn : "nothing";
+  }
+
+  /** Return the voxel whose planes are seen: of a warped image that comes while it is made, that of its time. */
+  indexShown() {
+    const frame = this.registers && this.imageShown() === "warped" ? this.get("_frame") : null;
+    return frame?.index ?? this.get("index");
   }
 
   /** Return which window a plane is drawn in. */
@@ -962,7 +1049,7 @@ class Viewer {
     if (vectors.width !== width || vectors.height !== height) Object.assign(vectors, { width, height });
     const context = vectors.getContext("2d");
     context.clearRect(0, 0, width, height);
-    const drawn = this.get("drawn");
+    const drawn = this.drawnOver();
     const coming = live?.[drawn === "update × 10" ? "update" : "displacement"];
     const field = coming ? this.received(coming) : live ? null : this.field(plane, drawn);
     if (!field || drawn === "nothing") return;
@@ -991,7 +1078,7 @@ class Viewer {
     const components = [plane.along, plane.up].map((axis) =>
       this.scene.names.indexOf(`displacement ${"ijk"[axis]}`),
     );
-    if (drawn === "update × 10" || components.includes(-1)) return null;
+    if (components.includes(-1)) return null;
     const spacing = Math.max(1, Math.ceil(Math.max(plane.rows, plane.columns) / GRID_LINES));
     const places = (count) =>
       Array.from({ length: Math.floor((count - 1) / spacing) + 1 }, (_, n) => n * spacing);
@@ -1095,6 +1182,7 @@ class Viewer {
     };
     this.flickering = on ? setInterval(turn, FLICKER_MS) : null;
     this.holdRow.hidden = this.get("mode") !== "flicker";
+    this.shareRow.hidden = this.get("mode") !== "blend";
     this.holdButton.setAttribute("aria-pressed", String(!on));
   }
 
@@ -1120,25 +1208,29 @@ class Viewer {
   }
 
   /** Place the crosshair: lines as wide as the plane, moved without a new layout. */
-  drawCrosshair({ plane, across, down }) {
-    const [row, column] = plane.pixelOf(this.get("index"));
-    across.style.transform = `translateY(${(100 * (row + 0.5)) / plane.rows}%)`;
-    down.style.transform = `translateX(${(100 * (column + 0.5)) / plane.columns}%)`;
+  drawCrosshair({ plane, origin, across, down }) {
+    const [row, column] = plane.pixelOf(this.indexShown());
+    const place = (part, n) =>
+      100 * (this.zoom === 1 ? part : part * this.zoom - origin[n] * (this.zoom - 1));
+    across.style.transform = `translateY(${place((row + 0.5) / plane.rows, 1)}%)`;
+    down.style.transform = `translateX(${place((column + 0.5) / plane.columns, 0)}%)`;
     across.hidden = down.hidden = this.hidden.crosshair;
   }
 
   writeCaption({ plane, n, caption }) {
-    const vox = this.get("cursor_vox");
-    const index = this.get("index");
+    const vox = this.get("_frame") ? this.indexShown() : this.get("cursor_vox");
+    const index = this.indexShown();
     const seen = this.apart() ? n : this.get("mode") === "flicker" ? Number(this.flickered ?? 0) : null;
-    const whose = seen === null ? "" : `${this.scene.names[seen]}  `;
+    const parts = this.registers ? [this.imageShown()] : seen === null ? [] : [this.scene.names[seen]];
     const { picture, world, display, affine, tilt } = this.scene;
-    if (picture) return write(caption, whose);
-    const slice = `${"ijk"[plane.across]} = ${index[plane.across]}`;
-    const axis = display.indexOf(plane.across);
-    const mm = Number(apply(affine, vox)[axis].toPrecision(4));
-    const where = tilt > 0.5 ? "oblique" : `${"xyz"[axis]} = ${mm} mm`;
-    write(caption, whose + (world ? `${plane.name}  ${slice}  (${where})` : slice));
+    if (!picture) {
+      if (world) parts.push(plane.name);
+      parts.push(`${"ijk"[plane.across]} = ${index[plane.across]}`);
+      const axis = display.indexOf(plane.across);
+      const mm = Number(apply(affine, vox)[axis].toPrecision(4));
+      if (world) parts.push(tilt > 0.5 ? "(oblique)" : `(${"xyz"[axis]} = ${mm} mm)`);
+    }
+    writeParts(caption, parts);
   }
 
   showReadout() {
@@ -1156,6 +1248,8 @@ class Viewer {
     const values = () =>
       this.layers.map((layer, n) => this.valueText(layer, index, time, scene.names[n])).join("; ");
     let value = this.answers() ? this.answer.text : values();
+    const frame = this.get("_frame");
+    if (frame) value += `; level ${frame.level}, iteration ${frame.iteration}`;
     if (scene.times > 1) value += `; time point ${time}`;
     if (scene.windows.length) {
       const [low, high] = this.get("window").map((x) => short(Number(x.toPrecision(4))));
@@ -1175,7 +1269,10 @@ class Viewer {
         .join(", ")}`;
     const value = layer.values[code];
     if (layer.exact || Number.isNaN(value)) return `${name} ${short(value)}`.replace("NaN", "nan");
-    return `${name} ≈ ${Number(value.toPrecision(3))}`;
+    const last = (layer.table?.length ?? 256 ** layer.bytes) - 1;
+    const ends = layer.clips ? { [Number(layer.hasNan)]: "≤", [last]: "≥" } : {};
+    const sign = ends[code] ?? "≈";
+    return `${name} ${sign} ${Number(value.toPrecision(3))}`;
   }
 
   // -- What only the kernel knows: exact values, and the finest detail of large volumes --
@@ -1279,6 +1376,8 @@ class Viewer {
     const { shape, affine, inverse } = this.scene;
     const now = this.get(name);
     const vox = name === "cursor_mm" ? apply(inverse, now) : now;
+    // A linked viewer of a larger image has set it: Python would refuse what is outside. Half a voxel is inside.
+    if (vox.some((x, axis) => x < -0.5 - 1e-6 || x > shape[axis] - 0.5 + 1e-6)) return this.moveTo(vox);
     const index = vox.map((x, axis) => Math.min(Math.max(Math.floor(x + 0.5), 0), shape[axis] - 1));
     this.moving = true;
     if (name !== "index") this.model.set("index", index);
@@ -1310,7 +1409,8 @@ class Viewer {
           .voxelAt([row + far * down, column + far * right], index)
           .map((x, axis) => Math.min(Math.max(x, 0), this.scene.shape[axis] - 1)),
       );
-    } else if (event.key === "PageUp") turn(Math.min(index[plane.across] + far, last));
+    } else if (!last && TURNING.includes(event.key)) return;
+    else if (event.key === "PageUp") turn(Math.min(index[plane.across] + far, last));
     else if (event.key === "PageDown") turn(Math.max(index[plane.across] - far, 0));
     else if (event.key === "Home") turn(0);
     else if (event.key === "End") turn(last);
@@ -1332,9 +1432,10 @@ class Viewer {
   }
 
   setZoom(zoom) {
-    this.zoom = Math.min(Math.max(zoom, 1), 16);
+    this.zoom = Math.min(Math.max(zoom, 1), MOST_ZOOM);
     if (this.zoom < 1.01) this.zoom = 1;
     this.showZoom();
+    for (const show of this.controls) show();
   }
 
   nextMode() {
@@ -1379,9 +1480,17 @@ class Viewer {
     };
     const adjust = ({ clientX, clientY }) => {
       const [low, high] = from.window;
-      const width = (high - low) * 2 ** ((clientX - from.x) / 100);
-      const centre = (low + high) / 2 - ((clientY - from.y) / 200) * (high - low);
-      if (this.scene.windows.length) this.set({ [trait]: [centre - width / 2, centre + width / 2] });
+      const windows = trait === "window" ? this.scene.windows : this.scene.windowsMoving;
+      if (!windows.length) return;
+      // Far beyond the values all is black or white, and no way back is in sight.
+      const [min, max] = rangeOf(windows);
+      const within = (value, least, most) => Math.min(Math.max(value, least), most);
+      const widest = Math.max(2 * (max - min), high - low);
+      const width = within((high - low) * 2 ** ((clientX - from.x) / 100), 0, widest);
+      const middle = (low + high) / 2;
+      const moved = middle - ((clientY - from.y) / 200) * (high - low);
+      const centre = within(moved, Math.min(min, middle), Math.max(max, middle));
+      this.set({ [trait]: [centre - width / 2, centre + width / 2] });
     };
     const choose = () => {
       const chosen = pick(event);
@@ -1420,9 +1529,11 @@ class Viewer {
       ({ canvas }) =>
         canvas === document.activeElement && canvas.parentElement.parentElement.contains(event.target),
     );
-    if (!panel || event.ctrlKey) return;
+    // Where there is nothing to turn the page scrolls on.
+    if (!panel || event.ctrlKey || this.scene.shape[panel.plane.across] === 1) return;
     event.preventDefault();
-    this.turned = (this.turned ?? 0) - event.deltaY * (event.deltaMode ? 40 : 1);
+    // A slice for each notch of a wheel, however far it is told to go; of a trackpad's small moves, for their sum.
+    this.turned = (this.turned ?? 0) - Math.max(-40, Math.min(event.deltaY * (event.deltaMode ? 40 : 1), 40));
     const steps = Math.trunc(this.turned / 40);
     if (!steps) return;
     this.turned -= 40 * steps;

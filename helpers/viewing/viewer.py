@@ -20,7 +20,11 @@ class SliceViewer(VolumeWidget):
         Anything that `helpers.viewing.volume.as_volume` takes: 2D, 3D, 4D (time last) or colours.
         For an array whose voxel sizes are known apart, give ``as_volume(array, sampling)``.
     overlay : array_like, nibabel image, path or Volume, optional
-        Mask, labels or statistical map on the image's own grid.
+        Mask, labels or map on the image's own grid. Labels are whole numbers of at most 64 kinds, or such
+        that most neighbouring voxels (neither 0) hold the same, as in an atlas; they get a colour each. All
+        else is a map, such as of z values or of a probability, also in whole numbers from 0 to 255: blue
+        below zero, red above. At first a map of both signs shows its strongest tenth, one of a single sign
+        all but what is weaker than a twentieth of the strongest.
     plane : {"all", "axial", "coronal", "sagittal"}
         Planes to show. "all" leaves out those in which the image is a single line of voxels.
     window : tuple of 2 floats, optional
@@ -53,7 +57,7 @@ class SliceViewer(VolumeWidget):
     cmap : str
         Name of a matplotlib colour map.
     opacity : float
-        Of the overlay, from 0 to 1.
+        Of the overlay, from 0 to 1; at first 0.5 for labels, 0.7 for a map.
     threshold : float
         Values of a map closer to zero are clear.
 
@@ -117,10 +121,10 @@ class SliceViewer(VolumeWidget):
     @validate("opacity", "threshold")
     def _check_share(self, proposal):
         name = proposal.trait.name
-        most = {"opacity": 1, "threshold": np.inf}[name]
+        most = {"opacity": 1, "threshold": np.finfo(float).max}[name]
         try:
             value = float(proposal.value)
-        except (TypeError, ValueError):
+        except (TypeError, ValueError, OverflowError):
             raise TraitError(f"{name} must be a number, not {proposal.value!r}.") from None
         if not 0 <= value <= most:
             raise TraitError(f"{name} must lie between 0 and {most}, not {value:g}.")

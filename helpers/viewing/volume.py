@@ -2,7 +2,9 @@
 
 import math
 import zlib
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from itertools import islice
 from os import PathLike, fspath
 from pathlib import Path
 
@@ -130,15 +132,17 @@ def as_volume(image, sampling=None):
     Raises
     ------
     TypeError
-        If the voxels are neither real numbers nor colours.
+        If the voxels are neither real numbers nor colours, or this is a data set or a list of paths.
     ValueError
         If the image is empty, has no 2 to 4 axes, an affine that cannot be inverted, or a sampling that
         does not fit it; if it would take more than 4 GiB of memory, which is known before a file's voxels
-        are read; if a file is in no format that nibabel reads.
+        are read; if a file is in no format that nibabel reads, such as DICOM.
     FileNotFoundError
         If there is no file at the path.
     """
     if isinstance(image, Volume):
+        if sampling is not None:
+            raise ValueError("sampling is for plain arrays: a Volume brings its own voxel sizes.")
         return image
     if isinstance(image, str | PathLike):
         image = _load(image)
@@ -148,7 +152,7 @@ def as_volume(image, sampling=None):
         return _from_nibabel(image)
 
     sampling = _sampling_of(image) if sampling is None else sampling
-    data = _as_array(image)
+    data = _as_array(image, "image")
     if sampling is None and _looks_like_colour_picture(data):
         fields = _COLOUR_FIELDS[data.shape[2] - 3]
         data = np.ascontiguousarray(data).view([(name, "u1") for name in fields])[..., 0]
@@ -193,23 +197,36 @@ def as_overlay(volume, overlay, name="overlay"):
     if isinstance(overlay, Volume | nib.spatialimages.SpatialImage | str | PathLike):
         placed = as_volume(overlay)
         data = placed.data
-        moved = placed.world and volume.world and not np.allclose(placed.affine, volume.affine, atol=1e-3)
+        given = _given(placed)
+        moved = placed.world and volume.world and _apart(volume, placed) > 0.01
     else:
-        data, moved = _check_voxels(_as_array(overlay)), False
+        placed, moved = None, False
+        data = _check_voxels(_as_array(overlay, name), name)
+        given = data.shape
         data = data[..., np.newaxis] if data.ndim == 2 else data
     if data.dtype.names is not None:
         raise ValueError(f"The {name} must hold numbers, not colours.")
+    resample = "resample it first, for example with nilearn.image.resample_to_img."
     if data.shape not in (volume.data.shape, volume.shape):
-        raise ValueError(
-            f"The {name}'s shape {data.shape} is not the image's {volume.data.shape}: "
-            "resample it first, for example with nilearn.image.resample_to_img."
-        )
+        both_placed = placed is not None and placed.world and volume.world
+        remedy = resample if both_placed else "crop, pad or resample it to that shape first."
+        raise ValueError(f"The {name}'s shape {given} is not the image's {_given(volume)}: {remedy}")
     if moved:
         raise ValueError(
-            f"The {name}'s affine is not the image's, so their voxels lie in different places: "
-            "resample it first, for example with nilearn.image.resample_to_img."
+            f"The {name}'s affine is not the image's, so their voxels lie in different places: {resample}"
         )
     return replace(volume, data=data)
+
+
+def _given(volume):
+    """Return the shape that an image came with: a picture has its third axis from here."""
+    return volume.shape[:2] if volume.is_picture else volume.data.shape
+
+
+def _apart(one, other):
+    """Return how far, in voxels of `one`, the corners of its grid lie from those of another's affine."""
+    corners = np.stack(np.meshgrid(*([0, size - 1] for size in one.shape)), axis=-1)
+    return np.abs(one.to_vox(other.to_mm(corners)) - corners).max()
 
 
 def _load(path):
@@ -217,23 +234,55 @@ def _load(path):
     if not Path(path).exists():
         raise FileNotFoundError(f"There is no image file at {fspath(path)!r}.")
     try:
-        return nib.load(path)
+        img = nib.load(path)
+    except (EOFError, ValueError, nib.spatialimages.HeaderDataError) as error:
+        raise ValueError(f"{fspath(path)!r} is damaged or cut short, it cannot be read: {error}.") from error
     except (nib.filebasedimages.ImageFileError, IsADirectoryError):
+        if _is_dicom(Path(path)):
+            raise ValueError(
+                f"{fspath(path)!r} is DICOM, which nibabel does not read: read a slice with imageio.v3's "
+                'imread(path, plugin="pydicom", raw=True), or a whole series with '
+                "data_fetchers.dicom.assemble(paths), and pass the array."
+            ) from None
         raise ValueError(
             f"{fspath(path)!r} is in no format that nibabel reads: open it with the right library "
-            "(imageio for DICOM, PNG and the like) and pass the array."
+            "(imageio for PNG and the like) and pass the array."
         ) from None
+    if not isinstance(img, nib.spatialimages.SpatialImage):
+        raise ValueError(f"{fspath(path)!r} holds a {type(img).__name__}, which is no image of voxels.")
+    return img
+
+
+def _is_dicom(path):
+    """Tell whether a file, or one of the first in a folder, has the letters DICM after DICOM's preamble."""
+    for file in islice(path.rglob("*"), 20) if path.is_dir() else [path]:
+        if file.is_file():
+            with file.open("rb") as opened:
+                if opened.read(132)[128:] == b"DICM":
+                    return True
+    return False
+
+
+@contextmanager
+def _reading():
+    """Say in one sentence that a file's voxels cannot be read."""
+    try:
+        yield
+    except (EOFError, OSError, ValueError, zlib.error) as error:
+        raise ValueError(
+            "The image's file is damaged or cut short, its voxels cannot be read: "
+            f"{str(error).splitlines()[0]}."
+        ) from error
 
 
 def _from_nibabel(img):
     """Return a nibabel image as a Volume, without filling the image's own cache."""
-    try:
-        _check_size(img.dataobj, "img.slicer")
-        data = np.asanyarray(img.dataobj)
-    except (EOFError, OSError, zlib.error) as error:
-        raise ValueError(
-            f"The image's file is damaged or cut short, its voxels cannot be read: {error}."
-        ) from error
+    proxy = img.dataobj
+    with _reading():  # scaled integers become floats: one voxel shows which
+        one = np.asanyarray(proxy[(slice(0, 1),) * len(proxy.shape)]) if all(proxy.shape) else np.empty(0)
+    _check_size(proxy, "img.slicer", one.dtype)
+    with _reading():
+        data = np.asanyarray(proxy)
     data = _check_voxels(data)
     data = data[..., np.newaxis] if data.ndim == 2 else data
     affine = img.affine
@@ -251,12 +300,10 @@ def _from_nibabel(img):
     return Volume(data, affine, True, "mm", axes, signs)
 
 
-def _check_size(array, name, dtype=None):
+def _check_size(array, name, dtype):
     """Raise ValueError if an array or nibabel's proxy of one would take too much memory once it is read."""
     shape = tuple(array.shape)
     n_voxels = math.prod(shape)
-    if dtype is None:  # scaled integers become floats: one voxel shows which
-        dtype = np.asanyarray(array[(slice(0, 1),) * len(shape)]).dtype if n_voxels else np.dtype(float)
     share = n_voxels * dtype.itemsize / MOST_BYTES
     if share > 1:
         n_axes = min(3, len(shape))
@@ -288,17 +335,25 @@ def _sampling_of(image):
     return sampling[-2:] if image.ndim == 2 else sampling
 
 
-def _as_array(image):
+def _as_array(image, what):
     """Return array-likes as a plain ndarray, masked values as NaN."""
-    if isinstance(image, np.ma.MaskedArray):
+    for name, advice in (("image", "its .image"), ("paths", "one of its .paths")):
+        if getattr(image, name, None) is not None:
+            raise TypeError(f"The {what} is a {type(image).__name__}, not an array: take {advice}.")
+    if isinstance(image, list | tuple) and any(isinstance(each, str | PathLike) for each in image):
+        raise TypeError(
+            f"The {what} is a list of {len(image)} paths: give one of them, or read them into one array "
+            "first (a DICOM series with data_fetchers.dicom.assemble)."
+        )
+    if isinstance(image, np.ma.MaskedArray) and image.dtype.kind in "biuf":
         _check_size(image, "image", np.dtype(float))
-        return image.astype(float).filled(np.nan)
+        return image.astype(np.result_type(image.dtype, float)).filled(np.nan)
     if isinstance(getattr(image, "dtype", None), np.dtype):
         _check_size(image, "image", image.dtype)
     try:
         return np.asarray(image)
     except ValueError:
-        raise TypeError("The image is a ragged sequence, not an array of numbers.") from None
+        raise TypeError(f"The {what} is a ragged sequence, not an array of numbers.") from None
 
 
 def _looks_like_colour_picture(data):
@@ -306,7 +361,7 @@ def _looks_like_colour_picture(data):
     return data.dtype == np.uint8 and data.ndim == 3 and data.shape[2] in (3, 4)
 
 
-def _check_voxels(data):
+def _check_voxels(data, what="image"):
     """Return `data` with 2 to 4 axes, or say in one sentence why it cannot be drawn."""
     if data.dtype.names is not None:
         names = data.dtype.names
@@ -315,21 +370,32 @@ def _check_voxels(data):
     elif data.dtype.kind == "c":
         raise TypeError("Complex voxels cannot be drawn: show np.abs(image) or np.angle(image).")
     elif data.dtype.kind not in "biuf":
-        raise TypeError(f"The image must hold numbers, not values of dtype {data.dtype}.")
+        raise TypeError(f"The {what} must hold numbers, not values of dtype {data.dtype}.")
     if data.size == 0:
-        raise ValueError(f"The image is empty: its shape is {data.shape}.")
+        raise ValueError(
+            f"The {what} is empty: its shape is {data.shape}, so look at what it was cut out or read from."
+        )
     if data.ndim < 2:
-        raise ValueError(f"An image has 2 to 4 axes, but this array has {data.ndim}.")
+        raise ValueError(
+            f"The {what} must have 2 to 4 axes, but this array has {data.ndim}: "
+            "reshape it to (rows, columns), (i, j, k) or (i, j, k, time)."
+        )
     late_singletons = tuple(axis for axis in range(3, data.ndim) if data.shape[axis] == 1)
     squeezed = data.squeeze(axis=late_singletons)
     if squeezed.ndim > 4:
-        raise ValueError(f"An image has 2 to 4 axes (i, j, k, time), but this shape is {data.shape}.")
+        raise ValueError(f"The {what} must have 2 to 4 axes (i, j, k, time), but this shape is {data.shape}.")
+    if squeezed.dtype.kind == "f" and squeezed.dtype.itemsize > 8:  # no browser and no picture has finer ones
+        with np.errstate(over="ignore"):
+            squeezed = squeezed.astype(float)
     return squeezed
 
 
 def _check_sampling(sampling, n_axes):
     """Return the sampling as a float array of shape (n_axes,)."""
-    sampling = np.asarray(sampling, dtype=float)
+    try:
+        sampling = np.asarray(sampling, dtype=float)
+    except (TypeError, ValueError):
+        sampling = np.array(np.nan)
     if sampling.shape != (n_axes,) or not np.isfinite(sampling).all() or (sampling <= 0).any():
         names = "(slice, row, column)" if n_axes == 3 else "(row, column)"
         raise ValueError(f"The sampling must be {n_axes} positive mm {names}, not {sampling.tolist()}.")

@@ -74,6 +74,7 @@ class VolumeWidget(PortableWidget):
         self._planes = _planes_of(self._volume, plane)
         self._radiological = radiological
         self._moving = False
+        title, alt = (None if text is None else str(text) for text in (title, alt))
         check_convention(self._volume, radiological)
         colour_table(cmap)
         windows = windows_of(self._volume)
@@ -116,6 +117,8 @@ class VolumeWidget(PortableWidget):
 
     def _ipython_display_(self):
         """Display the viewer, and only then pack and send the voxels: its first picture needs none."""
+        if self._volume is None:  # ipywidgets leaves a closed widget no bundle
+            return display({"text/plain": f"a closed {type(self).__name__}"}, raw=True)
         place = {"index": list(self.index), "time": self.time}
         if self._first and not place.items() <= self._first.items():  # it was moved before it was shown
             self._first = self._seen(self.index, self.time, detailed=True)
@@ -130,6 +133,8 @@ class VolumeWidget(PortableWidget):
         str
             At most 2.5 MB. What is too large is made coarser, and a note under the planes says so.
         """
+        if self._volume is None:
+            raise ValueError(f"A closed {type(self).__name__} has no image any more: make a new one.")
         names = [name for name in self.keys if not name.startswith("_")]
         names = [name for name in names if name not in ("layout", "tabbable", "tooltip", "comm")]
         state = self.get_state([*names, *self._page_traits])
@@ -195,7 +200,7 @@ class VolumeWidget(PortableWidget):
         name = proposal.trait.name
         try:
             cursor = tuple(float(value) for value in proposal.value)
-        except (TypeError, ValueError):
+        except (TypeError, ValueError, OverflowError):
             raise TraitError(f"{name} must be three numbers, not {proposal.value!r}.") from None
         if len(cursor) != 3 or not np.isfinite(cursor).all():
             raise TraitError(f"{name} must be three finite numbers, not {cursor}.")

@@ -136,6 +136,45 @@ def test_widgets_are_linked_in_the_browser(notebook):
     assert notebook.becomes("times.value, ends.value", (2, (200, 500)))
 
 
+def test_what_is_linked_stays_in_range_and_in_line(notebook):
+    """A slider may go further than the image; Python would refuse what the browser shows."""
+    _, make = image()
+    notebook.run(
+        make.replace("\nviewer\n", "\n")
+        + "times = ipywidgets.IntSlider(max=9)\n"
+        + "ends = ipywidgets.FloatRangeSlider(value=(100, 500), min=0, max=1000, step=10)\n"
+        + "ipywidgets.jslink((times, 'value'), (viewer, 'time'))\n"
+        + "ipywidgets.jslink((ends, 'value'), (viewer, 'window'))\n"
+        + "ipywidgets.VBox([viewer, times, ends])"
+    )
+    notebook.wait()
+    readout = notebook.viewer.locator(".slicewise-readout")
+    notebook.page.locator(".noUi-handle").nth(0).focus()
+    for _ in range(5):
+        notebook.page.keyboard.press("ArrowRight")
+    expect(readout).to_contain_text("time point 2")
+    notebook.page.locator(".noUi-handle").nth(2).focus()
+    notebook.page.keyboard.press("Home")  # as far as to the other end
+    expect(readout).to_contain_text("window 100 to 10")
+    assert notebook.becomes("viewer.time", 2)
+    assert notebook.wait_for(lambda: notebook.value("viewer.window[0] == 100 < viewer.window[1] < 110"))
+
+
+def test_a_viewer_linked_to_one_of_a_larger_image_stays_inside(notebook):
+    notebook.run(
+        "import ipywidgets, numpy as np\nfrom helpers import SliceViewer\n"
+        "small, large = (SliceViewer(np.zeros((n, n, n), np.uint8), plane='axial') for n in (9, 30))\n"
+        "ipywidgets.jslink((large, 'cursor_vox'), (small, 'cursor_vox'))\n"
+        "ipywidgets.VBox([small, large])"
+    )
+    expect(notebook.viewer.nth(1).locator(".slicewise-readout")).to_contain_text(";")
+    notebook.viewer.nth(1).locator("canvas").first.focus()
+    for _ in range(20):
+        notebook.page.keyboard.press("PageUp")
+    expect(notebook.viewer.nth(0).locator(".slicewise-readout")).to_contain_text("(8, 8, 8)")
+    assert notebook.becomes("small.index[2]", 8)
+
+
 def test_at_rest_the_kernel_tells_the_exact_value(notebook):
     notebook.run(
         "import numpy as np\nfrom helpers import SliceViewer\n"

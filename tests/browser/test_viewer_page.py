@@ -51,7 +51,8 @@ SWEEP = """async () => {
           if (text[0] === last) break;
           last = text[0];
           const { data } = context.getImageData(0, 0, canvas.width, canvas.height);
-          steps.push({ text, pixels: btoa(String.fromCharCode(...data)) });
+          const caption = canvas.closest(".slicewise-panel").querySelector(".slicewise-caption").textContent;
+          steps.push({ text, caption, pixels: btoa(String.fromCharCode(...data)) });
           press(canvas, "PageUp");
           await settled();
         }
@@ -249,6 +250,39 @@ def test_left_is_left(swept, name):
             assert (places["L"][0] > 0) == CASES[name].options["radiological"]
 
 
+def voxel(volume, index, time):
+    """Return the value of one voxel."""
+    return volume.data[(*index, time)[: volume.data.ndim]]
+
+
+def assert_about(words, volume, index, time):
+    """Check the words of a value that the page knows only as well as its code does."""
+    real, coded = (voxel(of, index, time) for of in (volume, known(volume)))
+    if np.isnan(real):
+        assert words.startswith("intensity nan")
+        return
+    sign, number = re.match(r"intensity (\S) (\S+?);", words).groups()
+    number = float(number)
+    assert number == pytest.approx(coded, rel=6e-3)
+    if sign == "≈":
+        assert number == pytest.approx(real, rel=6e-3, abs=choose_coding(volume.data, fine=True).slope)
+    else:
+        assert {"≤": real <= coded, "≥": real >= coded}[sign]
+
+
+def caption(volume, plane, index):
+    """Return what stands over a plane."""
+    if volume.is_picture:
+        return ""
+    across = plane_axes(volume, plane)[0]
+    words = f"{'ijk'[across]} = {index[across]}"
+    if not volume.world:
+        return words
+    axis = ("sagittal", "coronal", "axial").index(plane)
+    where = f"{'xyz'[axis]} = {volume.to_mm(index)[axis]:.4g} mm"
+    return f"{plane}  {words}  ({'oblique' if volume.tilt > 0.5 else where})"
+
+
 @pytest.mark.parametrize("name", CASES)
 def test_words_are_those_of_python(swept, name):
     case, (found, _) = CASES[name], swept[name]
@@ -266,6 +300,9 @@ def test_words_are_those_of_python(swept, name):
             words = value_words(names, volumes, index, shown["time"])
             if exact and name != "tiny":  # six digits of a number that has but two
                 assert value.startswith(words)
+            elif name != "tiny" and case.overlay is None:
+                assert_about(value, volume, index, shown["time"])
+            assert step["caption"] == caption(volume, shown["plane"], index)
             assert (f"; time point {shown['time']}" in value) == (volume.n_times > 1)
 
 
@@ -503,8 +540,8 @@ def test_the_wheel_turns_slices_only_with_the_focus(shown):
     viewer.canvas("axial").focus()
     top = viewer.page.evaluate("() => scrollY")
     viewer.page.mouse.move(*viewer.point("axial", 5, 5))
-    viewer.page.mouse.wheel(0, 120)
-    viewer.page.mouse.wheel(0, -40)
+    for turn in (120, 100, -120, 15, 15, 15):  # notches of a wheel, small moves of a trackpad
+        viewer.page.mouse.wheel(0, turn)
     viewer.page.wait_for_timeout(300)
     assert start[across] - viewer.index[across] == 2  # towards the reader is down
     assert viewer.page.evaluate("() => scrollY") == top
@@ -512,6 +549,84 @@ def test_the_wheel_turns_slices_only_with_the_focus(shown):
     viewer.page.mouse.wheel(0, 100)
     viewer.page.wait_for_function("top => scrollY > top + 50", arg=top)
     assert start[across] - viewer.index[across] == 2
+
+
+def test_a_picture_has_no_slices_to_turn_so_that_the_page_scrolls(shown):
+    viewer = shown(
+        Case(np.arange(600, dtype=np.uint16).reshape(20, 30)), viewport={"width": 800, "height": 300}
+    )
+    viewer.canvas("axial").focus()
+    viewer.page.mouse.move(*viewer.point("axial", 2, 5))
+    for turn in (lambda: viewer.page.mouse.wheel(0, 100), lambda: viewer.press("PageDown")):
+        viewer.page.evaluate("() => scrollTo(0, 0)")
+        turn()
+        viewer.page.wait_for_function("() => scrollY > 50")
+
+
+def test_zoomed_in_the_crosshair_stays_under_the_mouse_and_thin(shown):
+    viewer = shown(moving_case())
+    mouse = viewer.page.mouse
+    viewer.canvas("coronal").focus()
+    viewer.press(*"+++")
+    frame = viewer.canvas("coronal").locator("xpath=../..")
+    box = frame.bounding_box()
+    across, down = frame.locator(".slicewise-line").all()
+    x, y = box["x"] + 0.8 * box["width"], box["y"] + 0.3 * box["height"]
+    mouse.move(x, y)
+    mouse.down()
+    large = viewer.canvas("coronal").bounding_box()
+    rows, columns = plane_slice(viewer.volume, "coronal", 0).shape
+    before = viewer.index
+    for right in (1, -1, 1, -1, 1):
+        mouse.move(x + right, y)
+        assert np.abs(np.subtract(viewer.index, before)).max() <= 1
+        assert abs(down.bounding_box()["x"] - x) <= 0.5 * large["width"] / columns + 2
+        assert abs(across.bounding_box()["y"] - y) <= 0.5 * large["height"] / rows + 2
+    mouse.up()
+    clicked = viewer.index
+    viewer.press("ArrowLeft")
+    assert sum(np.not_equal(viewer.index, clicked)) == 1
+    for _ in range(8):
+        viewer.press("+")
+    assert down.evaluate("line => line.getBoundingClientRect().x") >= box["x"] - 1
+    for line, width in ((across, "borderTopWidth"), (down, "borderLeftWidth")):
+        scale = line.evaluate("line => line.getBoundingClientRect().width / line.offsetWidth")
+        assert (
+            scale == pytest.approx(1, rel=0.02)
+            and line.evaluate("(l, w) => getComputedStyle(l)[w]", width) == "1px"
+        )
+    # What keys lead to stays in sight.
+    viewer.press(*["Shift+ArrowRight"] * 2, *["Shift+ArrowDown"] * 2)
+    viewer.readout()
+    for line, side, size in ((down, "x", "width"), (across, "y", "height")):
+        assert box[side] - 1 <= line.bounding_box()[side] <= box[side] + box[size] + 1
+    viewer.control("zoom").fill("1")
+    assert viewer.canvas("coronal").bounding_box()["width"] == pytest.approx(box["width"])
+
+
+def test_the_ends_of_a_window_are_on_one_scale_and_near_the_values(shown):
+    viewer = shown(Case(RNG.integers(0, 256, SHAPE, np.int16)))
+    low, high = viewer.control("from"), viewer.control("to")
+
+    def scale(end):
+        return [float(end.get_attribute(name)) for name in ("min", "max")]
+
+    x, y = viewer.point("axial", 2, 2)
+    for right, down in ((300, 0), (0, -400), (0, -400), (-900, 0)):
+        viewer.page.mouse.move(x, y)
+        viewer.page.mouse.down(button="right")
+        viewer.page.mouse.move(x + right, y + down, steps=3)
+        viewer.page.mouse.up(button="right")
+        first, last = viewer.window
+        assert scale(low) == scale(high)
+        assert first < last and last - first <= 2 * 255 + 1 and -1 <= (first + last) / 2 <= 256
+    low.fill("200")
+    high.fill("100")
+    first, last = viewer.window
+    assert first < last == 100
+    low.fill("150")
+    first, last = viewer.window
+    assert last > first == 150
 
 
 def test_touch(shown):

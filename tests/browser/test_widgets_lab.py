@@ -269,6 +269,43 @@ def test_where_a_running_registration_has_no_value_none_is_drawn(notebook):
     assert notebook.wait_for(drawn)
 
 
+def test_what_comes_of_a_running_registration_is_named_and_follows_the_crosshair(notebook):
+    notebook.run(
+        "from types import SimpleNamespace\nimport numpy as np\nfrom helpers import RegistrationMonitor\n"
+        "image = np.random.default_rng(0).normal(size=(12, 14, 10))\n"
+        "monitor = RegistrationMonitor(image, image)\nmonitor"
+    )
+    notebook.wait()
+    caption = notebook.viewer.locator(".slicewise-caption").first
+    expect(caption).to_have_text("moving k = 5")
+    offered = "#{} option:not(:disabled)".format(
+        notebook.viewer.get_by_label("image", exact=True).get_attribute("id")
+    )
+    assert notebook.page.locator(offered).all_inner_texts() == ["fixed", "moving"]
+    notebook.run(
+        "field = np.zeros((3, 6, 7, 5), np.float32)\n"
+        "monitor(SimpleNamespace(level=1, levels=2, iteration=7, msd=1.0, fixed=image, warped=image[::-1],\n"
+        "                        lattice_displacement=field, lattice_update=field))"
+    )
+    expect(caption).to_have_text("warped k = 5")
+    expect(notebook.viewer.locator(".slicewise-readout")).to_contain_text("level 1, iteration 7")
+    assert notebook.page.locator(offered).all_inner_texts() == ["fixed", "moving", "warped"]
+    image = np.random.default_rng(0).normal(size=(12, 14, 10))
+
+    def seen(data, index):
+        """Return how much the first plane looks like a slice, 1 for the same."""
+        cut = plane_slice(as_volume(data), "axial", index)
+        return np.corrcoef(notebook.pixels("axial")[..., 0].ravel(), cut.ravel())[0, 1]
+
+    assert notebook.wait_for(lambda: seen(image[::-1], 5) > 0.95)
+    notebook.canvas("axial").press("PageUp")
+    expect(caption).to_have_text("warped k = 6")
+    assert notebook.wait_for(lambda: seen(image[::-1], 6) > 0.95)
+    notebook.canvas("axial").press("1")
+    expect(caption).to_have_text("fixed k = 6")
+    assert notebook.wait_for(lambda: seen(image, 6) > 0.95)
+
+
 # ---- Explorers ----
 
 EXPLORER = """

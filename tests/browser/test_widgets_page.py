@@ -19,7 +19,7 @@ from helpers.registration import jacobian
 from helpers.viewing import explore
 from helpers.viewing.comparison import MODES, combine, difference_colours, difference_limit
 from helpers.viewing.monitor import IMAGES, jacobian_colours
-from helpers.viewing.slices import auto_window, pixel_of, plane_axes, plane_slice, to_rgb
+from helpers.viewing.slices import auto_window, map_colours, pixel_of, plane_axes, plane_slice, to_rgb
 from helpers.viewing.volume import as_volume
 from tests.browser.pages import ADDRESS, CONTRASTS, SETTLE, image_of, known, open_html, pixels_of
 from tests.helpers.viewing.phantoms import straight, tilted
@@ -77,6 +77,25 @@ INK = """canvas => {
     }
   return ink;
 }"""
+
+
+# Of each plane: the parts of its caption, those that are seen, and whether they and the letters are in place.
+CAPTIONS = """() => [...document.querySelectorAll(".slicewise-panel")].map((panel) => {
+  const box = (element) => element.getBoundingClientRect();
+  const stage = box(panel.closest(".slicewise-stage"));
+  const caption = panel.querySelector(".slicewise-caption");
+  const parts = [...caption.children];
+  const seen = parts.filter((part) => box(part).bottom <= box(caption).bottom + 1);
+  const within = (part, { left, right }) => box(part).left >= left - 1 && box(part).right <= right + 1;
+  const canvas = box(panel.querySelector("canvas"));
+  return {
+    words: parts.map((part) => part.textContent),
+    seen: seen.map((part) => part.textContent),
+    inside: seen.every((part) => within(part, box(panel))) && within(panel, stage),
+    letters: [...panel.querySelectorAll(".slicewise-letter")].every((letter) => within(letter, stage)),
+    middle: canvas.x + canvas.width / 2,
+  };
+})"""
 
 
 def sweep(browser, viewers, keys):
@@ -208,7 +227,7 @@ def test_one_cursor_goes_over_both_rows(compare_on_page):
         index = [int(number) for number in index.split("(i, j, k) = (")[1].split(")")[0].split(",")]
         assert (index[up], index[along]) == (wanted[up], wanted[along])
         for other, m in itertools.product(PLANES, (0, 1)):
-            lines = shown.canvas(other, m).locator("xpath=..").locator(".slicewise-line")
+            lines = shown.canvas(other, m).locator("xpath=../..").locator(".slicewise-line")
             box = shown.canvas(other, m).bounding_box()
             row, column = pixel_of(volume, other, index, True)
             rows, columns = plane_slice(volume, other, 0).shape
@@ -241,7 +260,44 @@ def test_the_mix_and_both_windows_are_set_below(compare_on_page):
         for m in (0, 1):
             expected = case.expected("side by side", "axial", 3, windows=windows)
             np.testing.assert_array_equal(shown.pixels("axial", m), expected[m])
-    assert shown.control("fixed window").input_value() == "by hand"
+    named = shown.control("window")
+    assert named.input_value() == "by hand"
+    assert named.locator("option:disabled").all_inner_texts() == ["by hand"]
+    named.select_option("automatic")
+    for m in (0, 1):
+        np.testing.assert_array_equal(shown.pixels("axial", m), case.expected("side by side", "axial", 3)[m])
+    assert named.input_value() == "automatic"
+
+
+def test_a_control_is_there_where_it_does_something(compare_on_page):
+    shown = compare_on_page(PAIRS["RAS"])
+    for mode in MODES:
+        shown.control("compare").select_option(mode)
+        shown.page.evaluate(SETTLE)
+        assert shown.control("moving share").is_visible() == (mode == "blend")
+        assert shown.root.get_by_role("button", name="hold").is_visible() == (mode == "flicker")
+
+
+def test_the_focus_stays_on_its_plane_when_the_second_image_goes(compare_on_page):
+    shown = compare_on_page(PAIRS["RAS"])
+    shown.canvas("coronal", 1).focus()
+    shown.page.keyboard.press("m")
+    shown.page.evaluate(SETTLE)
+    focused = shown.page.evaluate("() => ({ ...document.activeElement.dataset })")
+    assert focused == {"plane": "coronal", "layer": "0"}
+
+
+@pytest.mark.parametrize("width", [1000, 720, 600, 568])
+def test_captions_stand_over_their_planes_and_are_whole(compare_on_page, width):
+    shown = compare_on_page(PAIRS["RAS"], viewport={"width": width, "height": 900})
+    shown.page.evaluate(SETTLE)
+    panels = shown.page.evaluate(CAPTIONS)
+    assert len(panels) == 6
+    for panel in panels:
+        assert panel["seen"][:2] == panel["words"][:2], "whose image it is, and which plane"
+        assert panel["inside"] and panel["letters"]
+    middles = [panel["middle"] for panel in panels]
+    assert middles[:3] == pytest.approx(middles[3:], abs=1) or width < 560  # one image above the other
 
 
 def test_a_drag_with_shift_sets_the_window_of_the_image_under_it(compare_on_page):
@@ -259,6 +315,29 @@ def test_a_drag_with_shift_sets_the_window_of_the_image_under_it(compare_on_page
         box = shown.canvas("axial", n).bounding_box()
         shown.page.mouse.move(box["x"] + box["width"] / 2 + 60, box["y"] + box["height"] / 2)
         shown.page.mouse.up(button="right")
+        after = windows()
+        assert np.ptp(after[n]) > 1.3 * np.ptp(before[n])
+        np.testing.assert_array_equal(after[1 - n], before[1 - n])
+
+
+def test_a_drag_on_a_registration_sets_the_window_of_the_image_seen(show):
+    page = show(FIELDS["RAS"].viewer())
+    canvas = page.locator("canvas[data-plane=axial]")
+
+    def windows():
+        page.evaluate(SETTLE)
+        ends = [f"{whose} {end}" for whose in ("fixed", "moving") for end in ("from", "to")]
+        values = [float(page.get_by_label(label, exact=True).input_value()) for label in ends]
+        return np.array(values).reshape(2, 2)
+
+    for key, n in {"1": 0, "3": 1}.items():
+        canvas.press(key)
+        before = windows()
+        canvas.hover()
+        page.mouse.down(button="right")
+        box = canvas.bounding_box()
+        page.mouse.move(box["x"] + box["width"] / 2 + 60, box["y"] + box["height"] / 2)
+        page.mouse.up(button="right")
         after = windows()
         assert np.ptp(after[n]) > 1.3 * np.ptp(before[n])
         np.testing.assert_array_equal(after[1 - n], before[1 - n])
@@ -547,7 +626,7 @@ def test_letters_choose_what_is_drawn_over_it(show, shots):
     lines = canvas.locator("xpath=..").locator(".slicewise-vectors")
     before = pixels_of(canvas)
     inks = {}
-    for key, name in {"n": "nothing", "a": "arrows", "u": "update × 10", "g": "grid"}.items():
+    for key, name in {"n": "nothing", "a": "arrows", "u": "nothing", "g": "grid"}.items():
         canvas.press(key)
         page.evaluate(SETTLE)
         assert page.get_by_label("drawn over it").input_value() == name
@@ -587,15 +666,27 @@ def test_the_curve_and_the_colour_bar_tell_their_numbers(show):
     points = [line.get_attribute("points").split() for line in curve.locator("polyline").all()]
     assert [len(each) for each in points] == [6, 6]
     heights = [float(point.split(",")[1]) for each in points for point in each]
-    assert (np.diff(heights) > 0).all()
+    np.testing.assert_allclose(
+        np.diff(heights), np.diff(heights).mean(), atol=0.15
+    )  # 0.8ⁿ: a line in logarithms
+    assert np.mean(np.diff(heights)) > 1
+    words = {each.text_content(): each.bounding_box() for each in curve.locator("text").all()}
+    assert words["level 0"]["x"] < words["level 1"]["x"]
+    assert words["1.0"]["y"] < words["0.086"]["y"] < words["iterations"]["y"] + 1
+    assert list(words)[-3:] == ["iterations", "10", "mean squared difference"]
     assert "from 1.0 to 0.086 in 12 steps on 2 levels" in curve.get_attribute("aria-label")
     bar = page.locator(".slicewise-colours")
     assert not bar.is_visible()
-    for key, words in {"4": "fixed − warped: −", "5": "Jacobian: 0"}.items():
+    limit = difference_limit(*(as_volume(data).data for data in (FIELDS["RAS"].fixed, FIELDS["RAS"].moving)))
+    for key, name, centre, reach in (("4", "fixed − warped: ", 0, limit), ("5", "Jacobian: ", 1, 1)):
         page.locator("canvas[data-plane=axial]").press(key)
         page.evaluate(SETTLE)
         assert bar.is_visible()
-        assert bar.locator("xpath=..").inner_text().replace("-", "−").startswith(words)
+        low, high = bar.locator("xpath=..").locator("span").all_inner_texts()
+        assert low.startswith(name)
+        assert float(low.removeprefix(name)) == pytest.approx(centre - reach, rel=0.01)
+        assert float(high) == pytest.approx(centre + reach, rel=0.01)
+        np.testing.assert_array_equal(pixels_of(bar)[0], map_colours(np.linspace(-1, 1, 256), 1.0))
 
 
 def test_before_a_run_there_are_the_two_images(show):

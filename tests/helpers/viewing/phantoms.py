@@ -26,6 +26,14 @@ def straight(codes="RAS"):
     return img.as_reoriented(nib.orientations.ornt_transform(nib.io_orientation(affine), wanted))
 
 
+def atlas(shape, highest):
+    """Return an atlas of any shape, int32: patches of 2 × 2 × 2 voxels, each with a label of its own."""
+    coarse = [-(-size // 2) for size in shape]
+    labels = np.linspace(1, highest, np.prod(coarse)).round().astype(np.int32)
+    labels = np.random.default_rng(0).permutation(labels).reshape(coarse)
+    return np.kron(labels, np.ones((2,) * len(shape), np.int32))[tuple(map(slice, shape))]
+
+
 def tilted(codes, degrees):
     """Return `straight(codes)` with its grid turned about the origin of the world."""
     img = straight(codes)

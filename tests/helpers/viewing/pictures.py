@@ -1,7 +1,7 @@
 """One image of each kind that a viewer meets, with its overlay if it has one."""
 
 import numpy as np
-from phantoms import straight, tilted
+from phantoms import atlas, straight, tilted
 
 RNG = np.random.default_rng(0)
 
@@ -11,7 +11,8 @@ IMAGES = {
     "map": lambda: (straight(), RNG.normal(size=(9, 11, 7))),
     "map of nothing but NaN": lambda: (straight(), np.full((9, 11, 7), np.nan)),
     "labels": lambda: (straight(), RNG.integers(0, 9, (9, 11, 7))),
-    "labels as floats": lambda: (straight(), RNG.integers(0, 14176, (9, 11, 7)).astype(np.float32)),
+    "labels as floats": lambda: (straight(), atlas((9, 11, 7), 14175).astype(np.float32)),
+    "probability in whole numbers": lambda: (straight(), RNG.integers(0, 256, (9, 11, 7)).astype(np.uint8)),
     "mask that moves": lambda: (RNG.normal(size=(3, 4, 5, 4)), RNG.normal(size=(3, 4, 5, 4)) > 0),
     "mask that does not move": lambda: (RNG.normal(size=(3, 4, 5, 4)), RNG.normal(size=(3, 4, 5)) > 0),
     "4D with NaN": lambda: (np.where(RNG.random((3, 4, 5, 6)) < 0.1, np.nan, 1.5), None),

@@ -1,5 +1,7 @@
+import gc
 import json
 import re
+import weakref
 from types import SimpleNamespace
 
 import numpy as np
@@ -12,10 +14,12 @@ from helpers import RegistrationMonitor
 from helpers.registration import demons
 from helpers.viewing import monitor as module
 from helpers.viewing.monitor import FOLDED, jacobian_colours
+from helpers.viewing.slices import auto_window, to_levels
 
 RNG = np.random.default_rng(0)
 FIXED = gaussian_filter(RNG.normal(size=(40, 36)), 3)
 MOVING = np.roll(FIXED, 1, axis=0)
+BRIGHT = np.exp(6 * FIXED)  # few voxels are much brighter than the rest, and fewer when blurred
 
 
 @pytest.fixture(scope="module")
@@ -102,7 +106,7 @@ def test_pictures_take_a_small_share_of_the_time(monkeypatch):
 def test_no_value_is_no_grey():
     monitor = RegistrationMonitor(straight(), straight())
     first = state(0, 0, np.zeros((3, 4, 5, 3)))
-    first.warped[0, 0, 1] = np.nan
+    first.warped[0, 0, 2] = np.nan
     monitor(first)
     plane = monitor._frame["planes"][
         0
@@ -110,6 +114,87 @@ def test_no_value_is_no_grey():
     grey = np.frombuffer(plane["grey"], np.uint8).reshape(plane["rows"], plane["columns"])
     assert grey[-1, 0] == 0
     assert (np.delete(grey.ravel(), grey.size - plane["columns"]) > 0).all()
+
+
+def greys(monitor, plane=0):
+    """Return the grey pixels of a plane of the frame, (rows, columns)."""
+    drawn = monitor._frame["planes"][plane]
+    return np.frombuffer(drawn["grey"], np.uint8).reshape(drawn["rows"], drawn["columns"])
+
+
+def test_the_crosshair_can_move_after_a_run_that_is_not_shown(monkeypatch):
+    """Also through the last state, for which there was no time."""
+    monkeypatch.setattr(module, "perf_counter", lambda: 0.0)
+    monitor = RegistrationMonitor(straight(), straight())
+    monitor(state(0, 0, np.zeros((3, 4, 5, 3))))
+    monitor._spent = 1.0
+    last = state(0, 1, np.zeros((3, 4, 5, 3)), shape=(9, 11, 7))
+    monitor(last)
+    assert monitor._frame["iteration"] == 0
+    assert monitor._frame["index"] == list(monitor.index) == [4, 5, 3]
+    for k, bright in ((3, 1), (2, 0)):
+        monitor.cursor_vox = 6.0, 2.0, float(k)
+        assert (monitor._frame["iteration"], monitor._frame["index"]) == (1, [6, 2, k])
+        assert np.count_nonzero(greys(monitor) > 1) == bright
+    assert [row[1] for row in monitor._history] == [0, 1]
+
+
+def test_a_coarse_level_shows_the_slice_nearest_to_the_crosshair():
+    monitor = RegistrationMonitor(straight(), straight())
+    monitor(state(0, 0, np.zeros((3, 4, 5, 3)), shape=(8, 8, 4)))  # bright in the last of four slices
+    shown = []
+    for k in range(7):  # whose centres lie at 0.3, 0.9, ... 3.7 slices of the level
+        monitor.index = 4, 5, k
+        shown.append(bool((greys(monitor) > 1).any()))
+    assert shown == [False] * 5 + [True] * 2
+
+
+@pytest.mark.parametrize("shown", [True, False])
+def test_a_result_or_the_end_lets_go_of_the_last_state(shown):
+    monitor = RegistrationMonitor(straight(), straight())
+    last = state(0, 0, np.zeros((3, 4, 5, 3)))
+    monitor(last)
+    seen = weakref.ref(last.warped)
+    del last
+    if shown:
+        still = np.zeros((9, 11, 7), np.float32)
+        monitor.show(SimpleNamespace(warped=still, displacement=np.stack([still] * 3), history=[]))
+        monitor.index = 1, 1, 1
+        assert monitor._frame is None
+    else:
+        monitor.close()
+        monitor.index = 1, 1, 1
+    gc.collect()
+    assert seen() is None
+
+
+def test_the_grey_is_that_of_the_result_on_any_level():
+    fixed = np.exp(RNG.normal(size=(40, 36)))  # a few voxels are much brighter than the rest
+    monitor = RegistrationMonitor(fixed, fixed)
+    first = state(0, 0, np.zeros((2, 4, 5)), shape=(10, 9, 4))
+    first.warped = gaussian_filter(fixed, 4)[::4, ::4]  # coarse levels are blurred, and have no bright voxels
+    monitor(first)
+    monitor._spent = 0.0
+    z_scored = (fixed - fixed.mean()) / fixed.std()
+    last = state(1, 7, np.zeros((2, 20, 18)))
+    last.warped = z_scored
+    monitor(last)
+    monitor._draw()
+    for window in (auto_window(fixed), (0.0, 1.0)):
+        monitor.window_moving = window
+        np.testing.assert_allclose(greys(monitor), np.maximum(to_levels(fixed, *window), 1), atol=1)
+
+
+def test_a_run_looks_as_its_result():
+    monitor = RegistrationMonitor(BRIGHT, np.roll(BRIGHT, 1, axis=0))
+    result = demons(BRIGHT, np.roll(BRIGHT, 1, axis=0), levels=2, iterations=10, callback=monitor)
+    monitor._draw()
+    live = greys(monitor).astype(float)
+    monitor.show(result)
+    shown = to_levels(result.warped, *monitor.window_moving)
+    inside = np.isfinite(result.warped)
+    assert live[inside].mean() == pytest.approx(shown[inside].mean(), rel=0.05)
+    assert np.mean(live == 255) < 0.01
 
 
 def test_a_second_run_begins_anew():

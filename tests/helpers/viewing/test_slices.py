@@ -5,7 +5,8 @@ import pytest
 from arbitrary import arrays
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from phantoms import BRIGHT_MM, ORIENTATIONS, bright_voxel, straight, tilted
+from phantoms import BRIGHT_MM, ORIENTATIONS, atlas, bright_voxel, straight, tilted
+from scipy.ndimage import gaussian_filter
 
 from helpers.viewing import slices
 from helpers.viewing.slices import (
@@ -123,7 +124,7 @@ def test_windows_resist_outliers_but_keep_small_masks():
 
 def test_large_images_are_thinned_evenly():
     ramp = np.broadcast_to(np.arange(300.0), (300, 300, 300))
-    assert slices._thinned(ramp).size <= 1_100_000
+    assert slices.thinned(ramp).size <= 1_100_000
     np.testing.assert_allclose(auto_window(ramp), np.percentile(np.arange(300), (0.5, 99.5)), atol=3)
 
 
@@ -312,6 +313,38 @@ def test_overlay_kinds_are_told_by_their_values():
     assert style.kind == "map"
     assert 2.6 < style.threshold < 2.8 < style.limit <= 3
     assert overlay_style(np.full((3, 3), 0.5)).limit == 0.5
+
+
+@pytest.mark.parametrize("kind", [np.uint8, np.int16, np.float32, ">f8"])
+def test_whole_numbers_are_labels_if_few_or_in_patches(kind):
+    smooth = gaussian_filter(np.random.default_rng(0).normal(size=(40, 30, 20)), 3)
+    share = np.clip(smooth / smooth.max(), 0, 1)
+    certain = np.clip(20 * share, 0, 1)  # with a large patch of the largest value, as in white matter
+    assert np.mean(certain == 1) > 0.3
+    for probability in (share, certain):
+        assert overlay_style((255 * probability).round().astype(kind)).kind == "map"
+        assert overlay_style((60 * probability).round().astype(kind)).kind == "labels"
+    for shape in ((2, 41, 30), (41, 30, 2), (60, 60)):
+        assert overlay_style(atlas(shape, 250).astype(kind)).kind == "labels"
+    assert overlay_style(np.stack([atlas((20, 20, 20), 250)] * 3, axis=-1).astype(kind)).kind == "labels"
+
+
+def test_labels_leave_the_anatomy_to_be_seen():
+    assert overlay_style(np.ones((3, 3), bool)).opacity == 0.5
+    assert overlay_style(np.linspace(0, 1, 100).reshape(10, 10)).opacity == 0.7
+
+
+def test_a_map_of_one_sign_shows_all_but_the_weakest():
+    rng = np.random.default_rng(0)
+    z = rng.normal(size=(20, 20, 20))
+    assert 1.5 < overlay_style(z).threshold < 1.8  # the strongest tenth
+    probability = rng.uniform(size=(20, 20, 20))
+    for sign in (1, -1):
+        style = overlay_style(sign * probability)
+        assert style.limit == pytest.approx(1, abs=0.01)
+        assert style.threshold == pytest.approx(0.05, abs=0.001)
+    assert overlay_style(probability - 0.02).threshold < 0.1  # an interpolation that overshoots
+    assert overlay_style(np.where(rng.random(z.shape) < 0.01, -1.0, 0) + probability).threshold > 0.8
 
 
 def test_colours_pass_unchanged_and_transparent_ones_show_the_background():

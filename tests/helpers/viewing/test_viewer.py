@@ -160,7 +160,8 @@ def test_an_overlay_begins_with_its_own_look():
     assert SliceViewer(straight()).threshold == 0
     viewer = SliceViewer(straight(), RNG.normal(size=(9, 11, 7)))
     assert 1.5 < viewer.threshold < 1.8  # nine tenths of all values lie closer to 0
-    assert SliceViewer(straight(), np.ones((9, 11, 7))).threshold == 0
+    labels = SliceViewer(straight(), np.ones((9, 11, 7)))
+    assert (labels.threshold, labels.opacity, viewer.opacity) == (0, 0.5, 0.7)
 
 
 @pytest.mark.parametrize(
@@ -210,7 +211,7 @@ def test_values_that_cannot_be_are_refused_and_change_nothing(name, value, words
         ({"plane": "transverse"}, "plane must be all, axial, coronal or sagittal"),
         ({"window": (1, 0)}, "lower first"),
         ({"cmap": "rainbows"}, "no colour map called"),
-        ({"overlay": np.zeros((2, 2, 2))}, "resample it first"),
+        ({"overlay": np.zeros((2, 2, 2))}, "crop, pad or resample it"),
     ],
 )
 def test_bad_arguments_get_one_sentence(kwargs, words, monkeypatch):

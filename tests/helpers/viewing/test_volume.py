@@ -1,5 +1,7 @@
 import tracemalloc
 import warnings
+from pathlib import Path
+from types import SimpleNamespace
 
 import nibabel as nib
 import numpy as np
@@ -141,9 +143,13 @@ def test_an_image_is_not_cached_by_looking(tmp_path):
     ("image", "error", "words"),
     [
         (3.0, ValueError, "2 to 4 axes"),
-        (np.zeros(5), ValueError, "2 to 4 axes, but this array has 1"),
+        (np.zeros(5), ValueError, "2 to 4 axes, but this array has 1: reshape it to"),
         (np.zeros((2, 3, 4, 5, 6)), ValueError, r"shape is \(2, 3, 4, 5, 6\)"),
-        (np.zeros((0, 4, 5)), ValueError, "empty"),
+        (np.zeros((0, 4, 5)), ValueError, r"empty: its shape is \(0, 4, 5\), so look at"),
+        (SimpleNamespace(image=np.zeros((3, 4)), paths=[]), TypeError, r"not an array: take its \.image\."),
+        (SimpleNamespace(image=None, paths=["a.dcm"]), TypeError, r"take one of its \.paths\."),
+        ([Path("a.nii"), Path("b.nii")], TypeError, "a list of 2 paths: give one of them, or read them"),
+        (("a.nii", "b.nii", "c.nii"), TypeError, "a list of 3 paths"),
         (np.zeros((3, 4), dtype=object), TypeError, "must hold numbers"),
         (np.full((3, 4), "a"), TypeError, "must hold numbers"),
         (np.zeros((3, 4), dtype="M8[s]"), TypeError, "must hold numbers"),
@@ -186,6 +192,14 @@ def test_files_that_are_no_image_get_one_sentence(tmp_path):
         as_volume(tmp_path / "cut.nii.gz")
 
 
+def test_dicom_is_named_and_what_reads_it(tmp_path):
+    (tmp_path / "series").mkdir()
+    (tmp_path / "series" / "0001").write_bytes(bytes(128) + b"DICM" + bytes(400))
+    for path in (tmp_path / "series" / "0001", tmp_path / "series", str(tmp_path)):
+        with pytest.raises(ValueError, match=r"is DICOM.*imread\(path, plugin=.*dicom\.assemble\(paths\)"):
+            as_volume(path)
+
+
 def test_overlays_lie_on_the_images_grid():
     img = straight("LPS")
     volume = as_volume(img)
@@ -196,7 +210,9 @@ def test_overlays_lie_on_the_images_grid():
 @pytest.mark.parametrize(
     ("overlay", "words"),
     [
-        (np.zeros((2, 2, 2)), "is not the image's"),
+        (np.zeros((2, 2, 2)), r"\(2, 2, 2\) is not the image's \(9, 11, 7\): crop, pad or resample it"),
+        (np.zeros((9, 11)), r"\(9, 11\) is not the image's"),
+        (nib.Nifti1Image(np.zeros((2, 2, 2)), np.eye(4)), "nilearn.image.resample_to_img"),
         (np.zeros((9, 11, 7, 4)), "is not the image's"),
         (nib.Nifti1Image(np.zeros((9, 11, 7)), np.eye(4)), "different places"),
         (np.zeros((9, 11, 7), dtype=[("R", "u1"), ("G", "u1"), ("B", "u1")]), "not colours"),
@@ -205,6 +221,21 @@ def test_overlays_lie_on_the_images_grid():
 def test_overlays_on_another_grid_get_one_sentence(overlay, words):
     with pytest.raises(ValueError, match=words):
         as_overlay(as_volume(straight()), overlay)
+
+
+def test_pictures_of_other_shapes_are_told_as_they_were_given():
+    with pytest.raises(ValueError, match=r"shape \(4, 5\) is not the image's \(5, 4\): crop") as caught:
+        as_overlay(as_volume(np.zeros((5, 4))), np.zeros((4, 5)))
+    assert "nilearn" not in str(caught.value)
+    with pytest.raises(ValueError, match=r"shape \(4, 5\) is not the image's \(5, 4\)"):
+        as_overlay(as_volume(np.zeros((5, 4))), as_volume(np.zeros((4, 5))))
+
+
+def test_a_data_set_is_no_overlay():
+    with pytest.raises(
+        TypeError, match=r"The overlay is a SimpleNamespace, not an array: take its \.image\."
+    ):
+        as_overlay(as_volume(np.zeros((3, 4))), SimpleNamespace(image=np.zeros((3, 4))))
 
 
 def test_overlays_may_move_with_the_image():
@@ -278,7 +309,7 @@ def test_other_voxels_than_numbers_are_refused(shape, dtype):
 @given(st.lists(sides, min_size=3, max_size=3), st.integers(0, 2), st.booleans())
 def test_overlays_of_another_shape_are_refused(shape, axis, is_time):
     other = [*shape, 2] if is_time else [n + (m == axis) for m, n in enumerate(shape)]
-    assert_refused("resample it first", np.zeros(shape), np.zeros(other))
+    assert_refused("crop, pad or resample it", np.zeros(shape), np.zeros(other))
 
 
 @few
