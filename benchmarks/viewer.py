@@ -255,9 +255,10 @@ drawn => {
         const ask = () => {
             const {presses, releases, paints} = observer, time = performance.now();
             if (paints.length ? time - paints.at(-1) > STILL : time - begun > PATIENCE)
-                resolve([presses, releases].map(
-                    times => paints.length && times.length ? paints[0] - times.at(-1) : null
-                ));
+                resolve([presses, releases].map(times => {
+                    const begin = times.at(-1), painted = paints.find(paint => paint > begin);
+                    return painted === undefined ? null : painted - begin;
+                }));
             else setTimeout(ask, 5);
         };
         ask();

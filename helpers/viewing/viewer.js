@@ -345,7 +345,8 @@ function write(element, text) {
 
 /** Write a text in parts, each of which is seen whole or, where there is no room, not at all. */
 function writeParts(element, parts) {
-  if (element.textContent === parts.join("  ")) return;
+  const there = element.children;
+  if (there.length === parts.length) return parts.forEach((part, n) => write(there[n], part));
   element.replaceChildren(...parts.flatMap((part, n) => [...(n ? ["  "] : []), make("span", {}, part)]));
 }
 
