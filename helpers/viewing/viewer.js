@@ -1036,6 +1036,19 @@ class Viewer {
     return moving ? "window_moving" : "window";
   }
 
+  /** Return the windows through which something is seen, each with whose it is. */
+  windowsSeen() {
+    if (!this.scene.windows.length) return [];
+    if (this.registers)
+      return ["difference", "Jacobian"].includes(this.imageShown()) ? [] : [[this.windowOf({ n: 0 }), ""]];
+    if (!this.compares) return [["window", ""]];
+    const both = [
+      ["window", "of fixed "],
+      ["window_moving", "of moving "],
+    ];
+    return this.get("mode") === "difference" ? [] : both;
+  }
+
   /** Return a field that came as bytes, as `field` does. */
   received({ x, y, at }) {
     const numbers = new Float32Array(at.buffer.slice(at.byteOffset, at.byteOffset + at.byteLength));
@@ -1152,7 +1165,7 @@ class Viewer {
         String(history.length - levels.length),
       ),
     );
-    parts.push(svg("text", { x: 4, y: 12 }, "mean squared difference"));
+    parts.push(svg("text", { x: 4, y: 12 }, "mean squared difference (logarithmic)"));
     this.curve.replaceChildren(...parts);
     const [first, last] = [history[0], history[history.length - 1]].map(([, , msd]) => msd.toPrecision(2));
     this.curve.setAttribute(
@@ -1252,9 +1265,9 @@ class Viewer {
     const frame = this.get("_frame");
     if (frame) value += `; level ${frame.level}, iteration ${frame.iteration}`;
     if (scene.times > 1) value += `; time point ${time}`;
-    if (scene.windows.length) {
-      const [low, high] = this.get("window").map((x) => short(Number(x.toPrecision(4))));
-      value += `; window ${low} to ${high}`;
+    for (const [trait, whose] of this.windowsSeen()) {
+      const [low, high] = this.get(trait).map((x) => short(Number(x.toPrecision(4))));
+      value += `; window ${whose}${low} to ${high}`;
     }
     if (this.place.textContent !== place) this.place.replaceChildren(...unbroken(place));
     write(this.value, value);

@@ -274,6 +274,8 @@ def test_a_control_is_there_where_it_does_something(compare_on_page):
     for mode in MODES:
         shown.control("compare").select_option(mode)
         shown.page.evaluate(SETTLE)
+        windows = re.findall(r"window of (\w+)", shown.root.locator(".slicewise-readout").inner_text())
+        assert windows == ([] if mode == "difference" else ["fixed", "moving"])
         assert shown.control("moving share").is_visible() == (mode == "blend")
         assert shown.root.get_by_role("button", name="hold").is_visible() == (mode == "flicker")
 
@@ -333,6 +335,8 @@ def test_a_drag_on_a_registration_sets_the_window_of_the_image_seen(show):
     for key, n in {"1": 0, "3": 1}.items():
         canvas.press(key)
         before = windows()
+        told = re.search(r"window (\S+) to (\S+)", page.locator(".slicewise-readout").inner_text())
+        assert [float(end) for end in told.groups()] == pytest.approx(before[n], rel=1e-3)
         canvas.hover()
         page.mouse.down(button="right")
         box = canvas.bounding_box()
@@ -673,7 +677,7 @@ def test_the_curve_and_the_colour_bar_tell_their_numbers(show):
     words = {each.text_content(): each.bounding_box() for each in curve.locator("text").all()}
     assert words["level 0"]["x"] < words["level 1"]["x"]
     assert words["1.0"]["y"] < words["0.086"]["y"] < words["iterations"]["y"] + 1
-    assert list(words)[-3:] == ["iterations", "10", "mean squared difference"]
+    assert list(words)[-3:] == ["iterations", "10", "mean squared difference (logarithmic)"]
     assert "from 1.0 to 0.086 in 12 steps on 2 levels" in curve.get_attribute("aria-label")
     bar = page.locator(".slicewise-colours")
     assert not bar.is_visible()
