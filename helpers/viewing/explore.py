@@ -4,6 +4,7 @@ import itertools
 import math
 from base64 import b64encode
 from io import BytesIO
+from numbers import Integral, Real
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +19,8 @@ _HERE = Path(__file__).parent
 _STEPS = 24  # positions of a slider on a web page, when all its pictures are made beforehand
 _PAGE_PICTURES = 72
 _DPI = 84
+_LARGEST = float(np.finfo(float).max)
+_CLOSED = "This explorer is closed: make a new one."
 
 
 def explore(draw, *, title=None, **controls):
@@ -41,7 +44,7 @@ def explore(draw, *, title=None, **controls):
     Raises
     ------
     TypeError, ValueError
-        If a control is none of these, or its start lies outside its range.
+        If a control is none of these, not finite, or its start lies outside its range.
     """
     return Explorer(draw, title=title, **controls)
 
@@ -52,9 +55,15 @@ class Explorer(PortableWidget):
     Attributes
     ----------
     values : dict
-        The present value of each control. Setting some leaves the others.
+        The present value of each control. Setting some leaves the others. A slider of whole numbers takes
+        whole numbers only.
     text : str
         What the picture shows.
+
+    Raises
+    ------
+    traitlets.TraitError
+        If a value is set to what its control cannot have, or the explorer is closed.
     """
 
     _esm = _HERE / "explore.js"
@@ -76,6 +85,8 @@ class Explorer(PortableWidget):
         self.observe(self._redraw, "values")
 
     def __repr__(self):
+        if self.draw is None:
+            return "Explorer(closed)"
         return f"Explorer({', '.join(f'{name}={value}' for name, value in self.values.items())}: {self.text})"
 
     def _words(self):
@@ -85,7 +96,7 @@ class Explorer(PortableWidget):
         return self._picture
 
     def figure(self, **values):
-        """Return the figure of some values; the others are the present ones."""
+        """Return the figure of some values; the others are the present ones. Raises TraitError as they do."""
         return self.draw(**self._checked({**self.values, **values}))[0]
 
     def settings(self, n=None):
@@ -115,7 +126,14 @@ class Explorer(PortableWidget):
 
         If there are few enough, of all combinations of values; else of each control by itself, the others at
         their start, and a note says so.
+
+        Raises
+        ------
+        ValueError
+            If the explorer is closed.
         """
+        if self.draw is None:
+            raise ValueError(_CLOSED)
         names = [each["name"] for each in self._controls]
         start = {each["name"]: each["start"] for each in self._controls}
         axes = [_with_start(each, _STEPS) for each in self._controls]
@@ -151,22 +169,14 @@ class Explorer(PortableWidget):
 
     def _checked(self, values):
         """Return values of the controls' own kinds, or say which cannot be."""
+        if self.draw is None:
+            raise TraitError(_CLOSED)
         kinds = {each["name"]: each for each in self._controls}
         checked = {}
         for name, value in values.items():
             if name not in kinds:
                 raise TraitError(f"There is no control {name!r}: there are {', '.join(kinds)}.")
-            each = kinds[name]
-            if each["kind"] == "slider":
-                whole = isinstance(each["start"], int)
-                value = int(value) if whole else float(value)
-                if not each["low"] <= value <= each["high"]:
-                    raise TraitError(
-                        f"{name} must lie between {each['low']} and {each['high']}, not {value}."
-                    )
-            elif value not in each["choices"]:
-                raise TraitError(f"{name} must be one of {each['choices']}, not {value!r}.")
-            checked[name] = value
+            checked[name] = _value(kinds[name], value)
         return checked
 
     def _redraw(self, _=None):
@@ -175,19 +185,41 @@ class Explorer(PortableWidget):
             self._picture, self.text = _to_png(figure), text
 
 
+def _value(control, value):
+    """Return a value as the control's own kind, or raise TraitError."""
+    name = control["name"]
+    if control["kind"] != "slider":
+        try:
+            return control["choices"][control["choices"].index(value)]
+        except ValueError:  # also of an array, which equals nothing as a whole
+            raise TraitError(f"{name} must be one of {control['choices']}, not {value!r}.") from None
+    if not isinstance(value, Real):
+        raise TraitError(f"{name} must be a number, not {value!r}.")
+    if not control["low"] <= value <= control["high"]:  # nor does NaN
+        raise TraitError(f"{name} must lie between {control['low']} and {control['high']}, not {value}.")
+    whole = isinstance(control["start"], int)
+    if whole and value != int(value):
+        raise TraitError(f"{name} must be a whole number, not {value}.")
+    return int(value) if whole else float(value)
+
+
 def _described(name, control):
     """Return a control as plain values."""
     if isinstance(control, bool):
         return {"name": name, "kind": "box", "choices": [False, True], "start": control}
     if isinstance(control, list) and control:
-        return {"name": name, "kind": "list", "choices": control, "start": control[0]}
-    if isinstance(control, tuple) and len(control) == 4:
-        whole = all(isinstance(each, int | np.integer) for each in control)
-        low, high, step, start = (int(each) if whole else float(each) for each in control)
-        if not (low < high and step > 0 and low <= start <= high):
+        choices = [each.item() if isinstance(each, np.generic) else each for each in control]
+        return {"name": name, "kind": "list", "choices": choices, "start": choices[0]}
+    if isinstance(control, tuple) and len(control) == 4 and all(isinstance(each, Real) for each in control):
+        low, high, step, start = control
+        finite = all(-_LARGEST <= each <= _LARGEST for each in control)  # whole numbers have no largest one
+        if not (finite and low < high and step > 0 and low <= start <= high):
             raise ValueError(
-                f"{name}={control} must be (lowest, highest, step, start), the start in the range."
+                f"{name}={control} must be (lowest, highest, step, start): finite numbers, the lowest below "
+                "the highest, the step above 0 and the start in the range."
             )
+        whole = all(isinstance(each, Integral) for each in control)
+        low, high, step, start = (int(each) if whole else float(each) for each in control)
         return {"name": name, "kind": "slider", "low": low, "high": high, "step": step, "start": start}
     raise TypeError(
         f"{name} must be (lowest, highest, step, start), a list of choices, True or False, not {control!r}."

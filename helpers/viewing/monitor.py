@@ -96,17 +96,24 @@ class RegistrationMonitor(PairWidget):
         Parameters
         ----------
         state : helpers.registration.demons.State
+
+        Raises
+        ------
+        ValueError
+            If the registration is of 2D images and the monitor's are of 3D, or the other way round.
         """
         if self._volume is None:  # closed while the registration runs, which need not end for that
             return
-        if state.warped.ndim < 3 and self._volume.shape[2] > 1:
+        shape = _space(self._volume)
+        if state.warped.ndim != len(shape):
             raise ValueError(
-                f"The registration is of 2D images, but the monitor's are of {self._volume.shape}."
+                f"The registration is of {state.warped.ndim}D images, but the monitor's have the shape "
+                f"{shape}: make a monitor of the very images that are registered."
             )
         now = perf_counter()
         if self._begun is None or (state.level == 0 and state.iteration == 0):
             self._begun, self._spent, self._cost, self._rows = now, 0.0, 0.0, []
-        self._rows.append([state.level, state.iteration, float(state.msd)])
+        self._rows.append(_row(state.level, state.iteration, state.msd))
         self._last = state
         if self._spent + self._cost > _SHARE * (now - self._begun):
             return
@@ -126,24 +133,26 @@ class RegistrationMonitor(PairWidget):
         -------
         RegistrationMonitor
             This very one, so that a cell may end in it.
+
+        Raises
+        ------
+        TypeError
+            If the result lacks one of the three, or holds other voxels than real numbers.
+        ValueError
+            If the warped image or the displacement does not fit the images, a row of the history lacks level,
+            iteration or msd, or the monitor is closed.
         """
         if self._volume is None:
             raise ValueError("This monitor is closed: make a new one to show the result.")
-        history = [[int(row["level"]), int(row["iteration"]), float(row["msd"])] for row in result.history]
-        ndim = len(result.displacement)
-        shape = self._volume.shape[:ndim]
-        if result.displacement.shape != (ndim, *shape):
-            raise ValueError(
-                f"The displacement's shape {result.displacement.shape} does not fit the images' {shape}."
-            )
+        warped, displacement, history = _found(result, _space(self._volume))
         from helpers.registration import jacobian  # only here: those who look need not load the algorithms
 
         def placed(data):
             return replace(self._volume, data=np.reshape(data, self._volume.shape))
 
-        layers = [*self._layers()[:2], ("moving", "warped", placed(result.warped))]
-        layers.append(("jacobian", "Jacobian", placed(jacobian(result.displacement))))
-        for axis, component in enumerate(result.displacement):
+        layers = [*self._layers()[:2], ("moving", "warped", placed(warped))]
+        layers.append(("jacobian", "Jacobian", placed(jacobian(displacement))))
+        for axis, component in enumerate(displacement):
             layers.append(("field", f"displacement {'ijk'[axis]}", placed(component)))
         self._roles, self._names, self._volumes = zip(*layers, strict=True)
         self._last = None
@@ -258,6 +267,54 @@ class RegistrationMonitor(PairWidget):
             return jacobian_colours(plane_slice(cuts["Jacobian"], *where), self._extra["limitJacobian"])
         window = self.window if shown == "fixed" else self.window_moving
         return plane_colours(cuts[shown], plane, *place, window, self.cmap, radiological=self._radiological)
+
+
+def _space(volume):
+    """Return the shape of an image as registrations have it: of one slice that of a picture."""
+    return volume.shape if volume.shape[2] > 1 else volume.shape[:2]
+
+
+def _row(level, iteration, msd):
+    """Return a row of the history for the browser, whose JSON has no NaN: None where there is no number."""
+    msd = float(msd)
+    return [int(level), int(iteration), msd if np.isfinite(msd) else None]
+
+
+def _found(result, shape):
+    """Return what is shown of a result, or say in one sentence why images of a shape have no such result.
+
+    Returns
+    -------
+    warped : ndarray, (*shape)
+    displacement : ndarray, (ndim, *shape)
+    history : list
+        Rows as of `_row`.
+    """
+    for name in ("warped", "displacement", "history"):
+        if getattr(result, name, None) is None:
+            raise TypeError(f"show needs what demons returns: this {type(result).__name__} has no {name}.")
+    arrays = []
+    parts = (
+        ("warped image", result.warped, shape),
+        ("displacement", result.displacement, (len(shape), *shape)),
+    )
+    for name, array, whole in parts:
+        array = np.asarray(array)
+        if array.dtype.kind not in "biuf":
+            raise TypeError(f"The result's {name} must hold real numbers, not values of dtype {array.dtype}.")
+        if array.shape != whole:
+            raise ValueError(
+                f"The {name}'s shape {array.shape} does not fit the images, it must be {whole}: "
+                "show the result on a monitor of the very images that were registered."
+            )
+        arrays.append(array)
+    try:
+        history = [_row(row["level"], row["iteration"], row["msd"]) for row in result.history]
+    except (IndexError, KeyError, OverflowError, TypeError, ValueError):
+        raise ValueError(
+            "Each row of the result's history needs numbers: level, iteration and msd."
+        ) from None
+    return *arrays, history
 
 
 def z_window(data):

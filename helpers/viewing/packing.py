@@ -199,14 +199,16 @@ def describe(codes, coding, level=1):
 def _table_of(data):
     """Return a coding that lists all finite values, or as many as fit."""
     if data.dtype.kind in "biu":
-        table, exact = np.unique(data), True
+        table, exact, infinite = np.unique(data), True, False
     else:
-        finite = np.isfinite(data)
-        table, exact = np.unique(data[finite]), bool((finite | np.isnan(data)).all())
+        table, infinite = np.unique(data[np.isfinite(data)]), bool(np.isinf(data).any())
+        exact = not infinite
     exact = exact and table.size <= _TABLE_SIZE and not (np.abs(table.astype(float)) > _EXACT_FLOATS).any()
-    table = table[:: max(1, -(-table.size // _TABLE_SIZE))].astype(float)
+    step = max(1, -(-table.size // _TABLE_SIZE))
+    clips = infinite or (table.size - 1) % step > 0  # then the largest value is not in the table
+    table = table[::step].astype(float)
     dtype = np.uint8 if table.size < 256 else np.uint16
-    return Coding(dtype, has_nan=True, exact=exact, table=np.append(np.nan, table), clips=not exact)
+    return Coding(dtype, has_nan=True, exact=exact, table=np.append(np.nan, table), clips=clips)
 
 
 def _box(data):

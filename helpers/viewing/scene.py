@@ -16,13 +16,14 @@ from helpers.viewing.slices import (
     data_range,
     flips,
     letters,
+    percentiles,
     pixel_size,
     plane_axes,
     plane_slice,
     widened,
 )
 from helpers.viewing.volume import AXIS_NAMES
-from helpers.viewing.words import convention_words, subject
+from helpers.viewing.words import convention_words, listed, subject
 
 _AIR_HU = -500  # only CT goes this far below zero, so only then are its windows offered
 _PAGE_VOXELS = 2**24
@@ -31,11 +32,15 @@ _FEW_SHADES = 64
 
 
 def windows_of(volume):
-    """Return the named windows offered for a volume: name → (lowest, highest value shown)."""
+    """Return the windows offered for a volume, the automatic one first: name → (lowest, highest value)."""
     if volume.is_colour:
         return {"automatic": (0.0, 255.0)}
+    windows = {"automatic": auto_window(volume.data)}
+    narrow = percentiles(volume.data, 2, 98)
+    if narrow[0] < narrow[1] and narrow != windows["automatic"]:
+        windows["2nd to 98th percentile"] = narrow
     lowest, highest = data_range(volume.data)
-    windows = {"automatic": auto_window(volume.data), "full range": widened(lowest, highest)}
+    windows["full range"] = widened(lowest, highest)
     if lowest <= _AIR_HU:
         windows |= {name: ct_window(name) for name in CT_WINDOWS}
     return windows
@@ -102,7 +107,7 @@ def pack_layers(layers, most_bytes=None):
         As of `build_scene`.
     most_bytes : int, optional
         Most bytes to take for all voxels together; what is too large is made coarser, and ``note`` says so.
-        By default as much as a local browser bears.
+        By default as much as a local browser bears, which asks the kernel for the finest planes at rest.
 
     Returns
     -------
@@ -117,8 +122,14 @@ def pack_layers(layers, most_bytes=None):
     if most_bytes is None:
         packed = [pack(each.data, **way) for each, way in zip(volumes, ways, strict=True)]
     else:
-        packed = _packed_to(volumes, ways, most_bytes)
-    return {"layers": packed, "note": _note(names, packed)}
+        packed = _packed_to(roles, volumes, ways, most_bytes)
+    drawn = _coarser(roles, names, packed)
+    note = drawn and (
+        f"While you move, {drawn}; at rest, all of them."
+        if most_bytes is None
+        else f"To load quickly, {drawn}."
+    )
+    return {"layers": packed, "note": note}
 
 
 def detail(volume, planes, index, time, radiological, labels=False):
@@ -141,21 +152,27 @@ def colours(cmap):
     return _base64(colour_table(cmap))
 
 
-def _packed_to(volumes, ways, most_bytes):
+def _packed_to(roles, volumes, ways, most_bytes):
     """Pack volumes into a number of bytes: with shorter codes, with fewer shades, then with fewer voxels."""
     ways = [{"most_voxels": _PAGE_VOXELS, "level": 9} | way for way in ways]
     layers = [pack(volume.data, **way) for volume, way in zip(volumes, ways, strict=True)]
     shorter = [[] if way["labels"] else [{"shades": _FEW_SHADES}, {"fine_voxels": 0}] for way in ways]
+    # A fine image minus a coarse one would show differences that are not there.
+    compared = [n for n, role in enumerate(roles) if role in ("image", "moving")]
     while sum(map(_weight, layers)) > most_bytes:
         # What still can do with shorter codes, before what must lose voxels; and of these the largest.
         n = max(range(len(layers)), key=lambda n: (bool(shorter[n]), _weight(layers[n])))
+        alike = [n]
         if shorter[n]:
             ways[n] |= shorter[n].pop()
         elif layers[n]["step"] < max(volumes[n].shape):
-            ways[n]["step"] = layers[n]["step"] + 1
+            alike = compared if n in compared else [n]
+            for m in alike:
+                ways[m]["step"] = layers[n]["step"] + 1
         else:
             break  # one voxel is left, and its times are never thinned
-        layers[n] = pack(volumes[n].data, **ways[n])
+        for m in alike:
+            layers[m] = pack(volumes[m].data, **ways[m])
     return layers
 
 
@@ -195,18 +212,19 @@ def _base64(table):
     return b64encode(np.ascontiguousarray(table, dtype=np.uint8).tobytes()).decode("ascii")
 
 
-def _note(names, packed):
-    """Say what is drawn in less detail than there is. Fields are drawn as lines, which need less."""
+def _coarser(roles, names, packed):
+    """Say what is drawn in less detail than there is, or return None. Fields are lines, which need less."""
     plain = {"intensity": "image", "colour": "image"}
     plain |= {name: f"{name} image" for name in ("fixed", "moving", "warped")}
-    notes = {}
-    for name, layer in zip(names, packed, strict=True):
-        ways = []
-        if layer["step"] > 1:
-            ways.append(f"from one voxel in {layer['step']} along each axis")
-        if layer["shades"] < 256:
-            ways.append(f"in {layer['shades']} shades")
-        if ways and not name.startswith("displacement"):
-            notes.setdefault(" and ".join(ways), []).append(plain.get(name, name))
-    texts = (f"To load quickly, drawn {how}: the {', the '.join(of)}." for how, of in notes.items())
-    return " ".join(texts) or None
+    of_whom = {}
+    for role, name, layer in zip(roles, names, packed, strict=True):
+        if role != "field":
+            of_whom.setdefault((layer["step"], layer["shades"]), []).append(f"the {plain.get(name, name)}")
+    drawn = []
+    for (step, shades), whom in of_whom.items():
+        if (step, shades) == (1, 256):
+            continue
+        voxels = f"one voxel in {step} along each axis" if step > 1 else "every voxel"
+        named = f" of {listed(whom)}" if len(of_whom) > 1 else ""
+        drawn.append(f"{voxels}{named} is drawn" + f" in {shades} shades" * (shades < 256))
+    return listed(drawn) if drawn else None

@@ -209,18 +209,36 @@ def auto_window(data):
     Returns
     -------
     tuple of 2 floats
-        The 0.5th and 99.5th percentile, of a million or so of evenly spread voxels if there are more.
-        Where they coincide (a small mask) the smallest and largest value; around a constant, a little on
-        either side. Always lowest < highest, both finite.
+        The 0.5th and 99.5th percentile, as `percentiles` has them. Where they coincide (a small mask) the
+        smallest and largest value; around a constant, a little on either side. Always lowest < highest, both
+        finite.
+    """
+    low, high = percentiles(data, 0.5, 99.5)
+    return widened(low, high) if low < high else widened(*data_range(data))
+
+
+def percentiles(data, low, high):
+    """Return two percentiles of the finite values of an array.
+
+    Parameters
+    ----------
+    data : ndarray, any shape and real dtype
+    low, high : float
+        From 0 to 100.
+
+    Returns
+    -------
+    tuple of 2 floats
+        Values of `data`: of a million or so of evenly spread voxels if there are more; (0.0, 0.0) if none is
+        finite, and (0.0, 1.0) of booleans.
     """
     if data.dtype.kind == "b":
         return 0.0, 1.0
     sample = thinned(data)
     sample = sample[np.isfinite(sample)]
-    low = high = 0.0
-    if sample.size:
-        low, high = np.percentile(sample, (0.5, 99.5), method="nearest").astype(float).tolist()
-    return widened(low, high) if low < high else widened(*data_range(data))
+    if not sample.size:
+        return 0.0, 0.0
+    return tuple(np.percentile(sample, (low, high), method="nearest").astype(float).tolist())
 
 
 def widened(low, high):

@@ -744,18 +744,15 @@ class Viewer {
 
   /** Add the named windows, the sliders of the windows' ends, and the colour maps. */
   addWindowControls(column, add) {
-    const { windows } = this.scene;
-    const { windowsMoving } = this.scene;
-    const of = (list, name) => list?.find(([other]) => other === name)?.slice(1);
-    const choose = (name) => {
-      const moving = of(windowsMoving, name);
-      this.set({ window: of(windows, name), ...(moving && { window_moving: moving }) });
-    };
-    const isSet = (trait, ends) => !ends || ends.every((end, n) => end === this.get(trait)[n]);
-    const named = () =>
-      windows.find(
-        ([name, ...ends]) => isSet("window", ends) && isSet("window_moving", of(windowsMoving, name)),
-      )?.[0] ?? BY_HAND;
+    const { windows, windowsMoving } = this.scene;
+    const traits = { window: windows, ...(windowsMoving && { window_moving: windowsMoving }) };
+    // Of an image that has no window of the name, the automatic one.
+    const endsOf = (list, name) => (list.find(([other]) => other === name) ?? list[0]).slice(1);
+    const each = (name) => Object.entries(traits).map(([trait, list]) => [trait, endsOf(list, name)]);
+    const choose = (name) => this.set(Object.fromEntries(each(name)));
+    const isChosen = ([name]) =>
+      each(name).every(([trait, ends]) => String(ends) === String(this.get(trait)));
+    const named = () => windows.find(isChosen)?.[0] ?? BY_HAND;
     const list = makeList("window", [...windows.map(([name]) => name), BY_HAND], choose);
     list.offer(windows.map(([name]) => name)); // the last is not chosen: it says that the sliders were moved
     add(column, list, named);
@@ -1131,7 +1128,7 @@ class Viewer {
 
   /** Draw the mean squared difference of each iteration, level by level, on a logarithmic axis. */
   drawCurve() {
-    const history = this.get("_history") ?? [];
+    const history = (this.get("_history") ?? []).filter(([, , msd]) => msd !== null); // which was no number
     if (!this.curve) return;
     this.curve.toggleAttribute("hidden", history.length < 2);
     if (history.length < 2) return;

@@ -28,7 +28,11 @@ class SliceViewer(VolumeWidget):
     plane : {"all", "axial", "coronal", "sagittal"}
         Planes to show. "all" leaves out those in which the image is a single line of voxels.
     window : tuple of 2 floats, optional
-        Lowest and highest value shown; by default robust percentiles.
+        Lowest and highest value shown; by default the one called "automatic" under the planes: the 0.5th to
+        the 99.5th percentile, of a mask or another image in which these are the same all its values. For
+        images that go down to -500 or below, as only CT does, the usual CT windows are offered as well. In
+        Python a window is given by its two ends: (0, 80) is CT brain, (-150, 250) CT soft tissue,
+        (-1350, 150) CT lung and (-500, 1300) CT bone, in Hounsfield units.
     cmap : str
         Name of a matplotlib colour map.
     radiological : bool

@@ -149,14 +149,14 @@ def as_volume(image, sampling=None):
     if isinstance(image, nib.spatialimages.SpatialImage):
         if sampling is not None:
             raise ValueError("sampling is for plain arrays: a nibabel image brings its own voxel sizes.")
-        return _from_nibabel(image)
+        return _from_nibabel(image, "image")
 
     sampling = _sampling_of(image) if sampling is None else sampling
     data = _as_array(image, "image")
     if sampling is None and _looks_like_colour_picture(data):
         fields = _COLOUR_FIELDS[data.shape[2] - 3]
         data = np.ascontiguousarray(data).view([(name, "u1") for name in fields])[..., 0]
-    data = _check_voxels(data)
+    data = _check_voxels(data, "image")
     n_axes = min(data.ndim, 3)
     if sampling is None:
         sizes, unit = np.ones(n_axes), "voxels"
@@ -191,11 +191,17 @@ def as_overlay(volume, overlay, name="overlay"):
 
     Raises
     ------
+    TypeError, FileNotFoundError
+        As of `as_volume`.
     ValueError
-        If the overlay lies on another grid or holds colours.
+        As of `as_volume`, or if the overlay lies on another grid or holds colours.
     """
-    if isinstance(overlay, Volume | nib.spatialimages.SpatialImage | str | PathLike):
-        placed = as_volume(overlay)
+    if isinstance(overlay, str | PathLike):
+        overlay = _load(overlay)
+    if isinstance(overlay, nib.spatialimages.SpatialImage):
+        overlay = _from_nibabel(overlay, name)
+    if isinstance(overlay, Volume):
+        placed = overlay
         data = placed.data
         given = _given(placed)
         moved = placed.world and volume.world and _apart(volume, placed) > 0.01
@@ -264,26 +270,26 @@ def _is_dicom(path):
 
 
 @contextmanager
-def _reading():
-    """Say in one sentence that a file's voxels cannot be read."""
+def _reading(what):
+    """Say in one sentence that the voxels of an image's file cannot be read."""
     try:
         yield
     except (EOFError, OSError, ValueError, zlib.error) as error:
         raise ValueError(
-            "The image's file is damaged or cut short, its voxels cannot be read: "
+            f"The {what}'s file is damaged or cut short, its voxels cannot be read: "
             f"{str(error).splitlines()[0]}."
         ) from error
 
 
-def _from_nibabel(img):
+def _from_nibabel(img, what):
     """Return a nibabel image as a Volume, without filling the image's own cache."""
     proxy = img.dataobj
-    with _reading():  # scaled integers become floats: one voxel shows which
+    with _reading(what):  # scaled integers become floats: one voxel shows which
         one = np.asanyarray(proxy[(slice(0, 1),) * len(proxy.shape)]) if all(proxy.shape) else np.empty(0)
-    _check_size(proxy, "img.slicer", one.dtype)
-    with _reading():
+    _check_size(proxy, what, one.dtype, "img.slicer")
+    with _reading(what):
         data = np.asanyarray(proxy)
-    data = _check_voxels(data)
+    data = _check_voxels(data, what)
     data = data[..., np.newaxis] if data.ndim == 2 else data
     affine = img.affine
     if affine is None or _unplaced(img):
@@ -293,14 +299,14 @@ def _from_nibabel(img):
     affine = np.asarray(affine, dtype=float)
     # A scale-free test: the determinant alone would refuse very small voxels.
     if not np.isfinite(affine).all() or np.linalg.matrix_rank(affine[:3, :3]) < 3:
-        raise ValueError("The image's affine is singular or not finite: it gives its voxels no place.")
+        raise ValueError(f"The {what}'s affine is singular or not finite: it gives its voxels no place.")
     display_axes, flips = nib.io_orientation(affine).astype(int).T
     axes = tuple(int(axis) for axis in np.argsort(display_axes))
     signs = tuple(int(flips[axis]) for axis in axes)
     return Volume(data, affine, True, "mm", axes, signs)
 
 
-def _check_size(array, name, dtype):
+def _check_size(array, what, dtype, name):
     """Raise ValueError if an array or nibabel's proxy of one would take too much memory once it is read."""
     shape = tuple(array.shape)
     n_voxels = math.prod(shape)
@@ -309,7 +315,7 @@ def _check_size(array, name, dtype):
         n_axes = min(3, len(shape))
         step = math.ceil(share ** (1 / n_axes))
         raise ValueError(
-            f"The image of shape {shape} would take {share * MOST_BYTES / 2**30:.1f} GiB of memory "
+            f"The {what} of shape {shape} would take {share * MOST_BYTES / 2**30:.1f} GiB of memory "
             f"as {dtype}, but at most {MOST_BYTES / 2**30:g} GiB are shown: take a part of it, "
             f"for example {name}[{', '.join([f'::{step}'] * n_axes)}]."
         )
@@ -326,13 +332,14 @@ def _sampling_of(image):
     meta = getattr(image, "meta", None)
     if not isinstance(meta, dict) or meta.get("sampling") is None:
         return None
-    sampling, shape = tuple(meta["sampling"]), meta.get("shape")
+    sampling, shape = meta["sampling"], meta.get("shape")
     if shape is not None and len(shape) == image.ndim and any(np.greater(image.shape, shape)):
         raise ValueError(
             f"The array's shape {image.shape} is not that of the file it was read from, {tuple(shape)}: "
             "its axes have moved, so give their sampling, or pass np.asarray(image)."
         )
-    return sampling[-2:] if image.ndim == 2 else sampling
+    several = isinstance(sampling, list | tuple | np.ndarray)  # anything else is refused further on
+    return sampling[-2:] if image.ndim == 2 and several else sampling
 
 
 def _as_array(image, what):
@@ -345,11 +352,12 @@ def _as_array(image, what):
             f"The {what} is a list of {len(image)} paths: give one of them, or read them into one array "
             "first (a DICOM series with data_fetchers.dicom.assemble)."
         )
+    argument = what.split()[0]  # as the caller knows it: image, overlay or moving
     if isinstance(image, np.ma.MaskedArray) and image.dtype.kind in "biuf":
-        _check_size(image, "image", np.dtype(float))
+        _check_size(image, what, np.dtype(float), argument)
         return image.astype(np.result_type(image.dtype, float)).filled(np.nan)
     if isinstance(getattr(image, "dtype", None), np.dtype):
-        _check_size(image, "image", image.dtype)
+        _check_size(image, what, image.dtype, argument)
     try:
         return np.asarray(image)
     except ValueError:
@@ -361,14 +369,16 @@ def _looks_like_colour_picture(data):
     return data.dtype == np.uint8 and data.ndim == 3 and data.shape[2] in (3, 4)
 
 
-def _check_voxels(data, what="image"):
+def _check_voxels(data, what):
     """Return `data` with 2 to 4 axes, or say in one sentence why it cannot be drawn."""
     if data.dtype.names is not None:
         names = data.dtype.names
         if names not in _COLOUR_FIELDS or any(data.dtype[name] != np.uint8 for name in names):
-            raise TypeError(f"Structured voxels must be colours, uint8 R, G, B (and A), not {data.dtype}.")
+            raise TypeError(
+                f"The {what}'s structured voxels must be colours, uint8 R, G, B (and A), not {data.dtype}."
+            )
     elif data.dtype.kind == "c":
-        raise TypeError("Complex voxels cannot be drawn: show np.abs(image) or np.angle(image).")
+        raise TypeError(f"The {what} is complex, which cannot be drawn: show its np.abs or np.angle.")
     elif data.dtype.kind not in "biuf":
         raise TypeError(f"The {what} must hold numbers, not values of dtype {data.dtype}.")
     if data.size == 0:
@@ -392,11 +402,13 @@ def _check_voxels(data, what="image"):
 
 def _check_sampling(sampling, n_axes):
     """Return the sampling as a float array of shape (n_axes,)."""
+    given = sampling
     try:
-        sampling = np.asarray(sampling, dtype=float)
-    except (TypeError, ValueError):
+        sampling = np.asarray(given, dtype=float)
+        given = sampling.tolist()
+    except (TypeError, ValueError, OverflowError):
         sampling = np.array(np.nan)
     if sampling.shape != (n_axes,) or not np.isfinite(sampling).all() or (sampling <= 0).any():
         names = "(slice, row, column)" if n_axes == 3 else "(row, column)"
-        raise ValueError(f"The sampling must be {n_axes} positive mm {names}, not {sampling.tolist()}.")
+        raise ValueError(f"The sampling must be {n_axes} positive mm {names}, not {given!r}.")
     return sampling

@@ -28,7 +28,7 @@ def subject(volume, planes, others=(), name=None):
         if volume.n_times > 1:
             what += f", {volume.n_times} time points"
         if volume.world:
-            what += f", {_listed(planes)} plane" + "s" * (len(planes) > 1)
+            what += f", {listed(planes)} plane" + "s" * (len(planes) > 1)
     added = {
         "labels": "labels laid over",
         "map": "a map laid over",
@@ -68,7 +68,7 @@ def convention_words(volume, planes, radiological):
     return "radiological: patient's right on the left" if radiological else "neurological: left is left"
 
 
-def _listed(words):
+def listed(words):
     """Return words as a list in a sentence."""
     return " and ".join(part for part in (", ".join(words[:-1]), words[-1]) if part)
 

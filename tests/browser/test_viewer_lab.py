@@ -199,7 +199,7 @@ def test_at_rest_a_large_volume_shows_every_voxel(notebook):
     )
     notebook.run(coarse + make.replace("\nviewer\n", "\nscene.pack = usual\nviewer\n"))
     notebook.wait()
-    expect(notebook.viewer.locator(".slicewise-note")).to_contain_text("drawn from")
+    expect(notebook.viewer.locator(".slicewise-note")).to_contain_text("While you move, one voxel in")
     window = notebook.value("viewer.window")
     assert notebook.shows(volume, (6, 7, 7), 0, window)
     notebook.canvas("axial").focus()

@@ -92,6 +92,12 @@ def test_unsigned_images_are_subtracted_as_numbers():
         (FIXED, MOVING[:-1], {}, "moving image's shape"),
         (straight(), straight("LAS"), {}, "moving image's affine"),
         (np.zeros((4, 4, 3), np.uint8), np.zeros((4, 4)), {}, "not of colours"),
+        (
+            np.zeros((4, 4, 3), np.uint8),
+            np.zeros((4, 4, 3), np.uint8),
+            {},
+            "not of colours: take one channel",
+        ),
         (np.zeros((4, 4)), np.zeros((4, 4, 3), np.uint8), {}, "moving image's"),
         (FIXED, MOVING, {"mode": "wipe"}, "mode must be"),
         (FIXED, MOVING, {"window": (3, 1)}, "lower first"),
@@ -117,6 +123,11 @@ def test_values_that_cannot_be_are_refused(name, value, words):
     with pytest.raises(traitlets.TraitError, match=words):
         setattr(viewer, name, value)
     assert getattr(viewer, name) == before
+
+
+def test_a_share_beyond_all_floats_is_refused():
+    with pytest.raises(traitlets.TraitError, match="mix must be a number"):
+        compare(FIXED, MOVING).mix = 10**400
 
 
 def test_world_images_share_one_cursor():

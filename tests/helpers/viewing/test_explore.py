@@ -57,19 +57,86 @@ def test_settings_go_through_every_value_and_all_extremes():
 
 @pytest.mark.parametrize(
     ("values", "words"),
-    [({"size": 4}, "between 1 and 3"), ({"kind": "box"}, "one of"), ({"colour": 1}, "no control 'colour'")],
+    [
+        ({"size": 4}, "between 1 and 3"),
+        ({"size": "x"}, "size must be a number, not 'x'"),
+        ({"size": None}, "size must be a number, not None"),
+        ({"size": np.nan}, "between 1 and 3, not nan"),
+        ({"size": 2.7}, "size must be a whole number, not 2.7"),
+        ({"shade": "x"}, "shade must be a number, not 'x'"),
+        ({"shade": None}, "shade must be a number"),
+        ({"shade": np.nan}, "between 0.0 and 1.0, not nan"),
+        ({"shade": 1e400}, "between 0.0 and 1.0, not inf"),
+        ({"kind": "box"}, "one of"),
+        ({"kind": np.array(["disc", "ring"])}, "one of"),
+        ({"frame": None}, "one of"),
+        ({"colour": 1}, "no control 'colour'"),
+    ],
 )
 def test_values_that_cannot_be_are_refused(values, words):
     it = explorer()
-    with pytest.raises(TraitError, match=words):
+    before = it.values
+    with pytest.raises(TraitError, match=words) as caught:
         it.values = values
-    assert it.text == "disc 2 0.5 False"
+    assert "\n" not in str(caught.value)
+    assert (it.text, it.values) == ("disc 2 0.5 False", before)
+    with pytest.raises(TraitError, match=words):
+        it.figure(**values)
 
 
-@pytest.mark.parametrize("control", [(3, 1, 1, 2), (0, 1, 0.1, 2), (0, 1, 0, 0), (0, 1, 0.1), [], "a"])
+def test_a_whole_number_may_come_as_any_kind_of_number():
+    it = explorer()
+    for three in (3, 3.0, np.int8(3), np.float32(3)):
+        it.values = {"size": 2}
+        it.values = {"size": three, "frame": np.True_}
+        assert (it.values["size"], it.values["frame"]) == (3, True)
+        assert (type(it.values["size"]), type(it.values["frame"])) == (int, bool)
+
+
+@pytest.mark.parametrize(
+    "control",
+    [
+        (3, 1, 1, 2),
+        (0, 1, 0.1, 2),
+        (0, 1, 0, 0),
+        (0, 1, 0.1),
+        (0, np.inf, 1, 1),
+        (-np.inf, 1, 1, 1),
+        (0, 1, np.inf, 0),
+        (0, np.nan, 1, 0),
+        ("a", "b", 1, 1),
+        (0, 1, 0.1, None),
+        [],
+        "a",
+    ],
+)
 def test_controls_that_cannot_be_are_refused(control):
-    with pytest.raises((ValueError, TypeError), match="size"):
+    with pytest.raises(
+        (ValueError, TypeError), match="size.* must be .*lowest, highest, step, start"
+    ) as caught:
         explore(draw, size=control)
+    assert "\n" not in str(caught.value)
+
+
+def test_choices_of_numpy_work_on_a_page():
+    it = explore(draw, size=[np.int64(3), np.int64(4)], shade=list(np.float32([0.25, 0.5])))
+    size, shade = (control["choices"] for control in pages_state(it.to_html())["_controls"])
+    assert (size, shade) == ([3, 4], [0.25, 0.5])
+    it.values = {"size": np.int16(4)}
+    assert it.text == "disc 4 0.25 False"
+
+
+def test_a_closed_explorer_says_so():
+    it = explorer()
+    it.close()
+    words = r"^This explorer is closed: make a new one\.$"
+    for act in (lambda: setattr(it, "values", {"size": 3}), it.figure):
+        with pytest.raises(TraitError, match=words):
+            act()
+    with pytest.raises(ValueError, match=words):
+        it.to_html()
+    assert repr(it) == "Explorer(closed)"
+    it.close()  # once more does no harm
 
 
 def test_a_page_has_all_combinations_if_they_are_few():

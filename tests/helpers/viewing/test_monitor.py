@@ -204,6 +204,95 @@ def test_a_second_run_begins_anew():
     assert [row[1] for row in monitor._rows] == [0]
 
 
+def test_a_run_that_is_joined_late_is_drawn():
+    monitor = RegistrationMonitor(straight(), straight())
+    monitor(state(1, 7, np.zeros((3, 4, 5, 3))))
+    assert (monitor._frame["level"], monitor._frame["iteration"]) == (1, 7)
+    assert monitor._history == [[1, 7, 1.0]]
+
+
+def test_a_closed_monitor_lets_the_run_go_on_and_shows_nothing():
+    monitor = RegistrationMonitor(straight(), straight())
+    monitor.close()
+    monitor(state(0, 0, np.zeros((3, 4, 5, 3))))
+    assert monitor._frame is None
+    with pytest.raises(ValueError, match="monitor is closed: make a new one"):
+        monitor.show(result())
+    with pytest.raises(ValueError, match="A closed RegistrationMonitor has no image"):
+        monitor.to_html()
+
+
+@pytest.mark.parametrize("n_axes", [2, 3])
+def test_a_run_of_another_dimension_is_refused(n_axes):
+    grid = (9, 11, 7)
+    images, run = np.zeros(grid[:n_axes]), np.zeros(grid[: 5 - n_axes])
+    monitor = RegistrationMonitor(images, images)
+    field = np.zeros((run.ndim, *(3, 3, 3)[: run.ndim]))
+    words = f"registration is of {run.ndim}D images, but the monitor's have the shape"
+    with pytest.raises(ValueError, match=words) as caught:
+        monitor(SimpleNamespace(level=0, iteration=0, msd=1.0, warped=run, lattice_displacement=field))
+    assert "\n" not in str(caught.value)
+    assert monitor._frame is None and monitor._last is None
+
+
+def result(**other):
+    """Return a result of the 9 × 11 × 7 images that moved nothing."""
+    still = {"warped": np.zeros((9, 11, 7)), "displacement": np.zeros((3, 9, 11, 7)), "history": []}
+    return SimpleNamespace(**(still | other))
+
+
+@pytest.mark.parametrize(
+    ("other", "error", "words"),
+    [
+        ({"warped": np.zeros((9, 77))}, ValueError, "warped image's shape"),
+        ({"warped": np.zeros((7, 11, 9))}, ValueError, "warped image's shape"),
+        ({"warped": np.zeros((9, 11, 7), complex)}, TypeError, "warped image must hold real numbers"),
+        ({"warped": None}, TypeError, "has no warped"),
+        ({"displacement": np.zeros((2, 9, 11))}, ValueError, "displacement's shape"),
+        (
+            {"displacement": np.zeros((3, 9, 11, 7), complex)},
+            TypeError,
+            "displacement must hold real numbers",
+        ),
+        ({"displacement": None}, TypeError, "has no displacement"),
+        ({"history": None}, TypeError, "has no history"),
+        ({"history": [{"level": 0, "iteration": 0}]}, ValueError, "row of the result's history"),
+        ({"history": [{"level": 0, "iteration": 0, "msd": "x"}]}, ValueError, "row of the result's history"),
+        ({"history": [3]}, ValueError, "row of the result's history"),
+    ],
+)
+def test_a_bad_result_gets_one_sentence_and_changes_nothing(other, error, words):
+    monitor = RegistrationMonitor(straight(), straight())
+    monitor(state(0, 0, np.zeros((3, 4, 5, 3))))
+    seen = ("_names", "_volumes", "_history", "_frame", "_scene", "_voxels")
+    before = {name: getattr(monitor, name) for name in seen}
+    with pytest.raises(error, match=words) as caught:
+        monitor.show(result(**other))
+    assert "\n" not in str(caught.value)
+    assert all(
+        getattr(monitor, name) is value or getattr(monitor, name) == value for name, value in before.items()
+    )
+
+
+def test_what_is_no_result_is_told_by_its_type():
+    with pytest.raises(TypeError, match="show needs what demons returns: this NoneType has no warped"):
+        RegistrationMonitor(straight(), straight()).show(None)
+
+
+@pytest.mark.parametrize("msd", [np.nan, np.inf])
+def test_a_difference_that_is_no_number_is_no_point_of_the_curve(msd):
+    monitor = RegistrationMonitor(straight(), straight())
+    rows = [{"level": 0, "iteration": n, "msd": value} for n, value in enumerate((2.0, msd, 1.0))]
+    wanted = [[0, 0, 2.0], [0, 1, None], [0, 2, 1.0]]
+    monitor.show(result(history=rows))
+    assert monitor._history == wanted
+    assert f'"_history": {json.dumps(wanted)}' in monitor.to_html()
+    live = state(0, 0, np.zeros((3, 4, 5, 3)))
+    live.msd = msd
+    monitor(live)
+    assert monitor._rows == [[0, 0, None]]
+
+
 def test_a_fold_is_seen():
     rgb = jacobian_colours(np.array([[1.0, 2.0, 0.3, 0.0, -1.0]]), 1.0)[0].astype(int)
     assert rgb[0].min() > 240

@@ -115,6 +115,39 @@ def test_infinities_take_the_ends_of_the_codes():
         assert codes[data == np.inf] == last
 
 
+SPREAD = np.linspace(-1, 1, 1000)
+WIDE = (
+    np.arange(100_000) * 2.0**40
+)  # whole numbers too far apart for codes on a line, and too many for a table
+
+
+@pytest.mark.parametrize(
+    ("data", "options", "clips"),
+    [
+        (np.arange(1000), {}, False),
+        (SPREAD, {}, False),
+        (np.append(SPREAD, np.nan), {}, False),
+        (np.append(SPREAD, np.inf), {}, True),
+        (np.append(SPREAD, 1e9), {}, True),
+        (np.append(SPREAD, -1e9), {"fine": True}, True),
+        (SPREAD * 1.7e308, {}, True),
+        (np.full(9, 1 / 3), {}, False),
+        (np.append(np.full(9, 1 / 3), -np.inf), {}, True),
+        (WIDE[:1000], {"labels": True}, False),
+        (WIDE, {"labels": True}, True),
+        (WIDE[:100] * 2.0**10, {"labels": True}, False),
+    ],
+)
+def test_a_coding_says_whether_its_ends_stand_for_more(data, options, clips):
+    """As viewer.js then writes "at least" and "at most" instead of a value."""
+    data = data.reshape(1, 1, -1)
+    coding = choose_coding(data, **{"fine": False} | options)
+    assert (coding.clips, describe(encode(data, coding), coding)["clips"]) == (clips, clips)
+    found = decode(encode(data, coding), coding)
+    slack = 0.51 * coding.slope if coding.table is None else 0
+    assert clips == bool(((data < np.nanmin(found) - slack) | (data > np.nanmax(found) + slack)).any())
+
+
 @few
 @given(
     hnp.arrays(np.float32, (4, 4, 4), elements=st.floats(-100, 100, width=32)), st.booleans(), st.booleans()
@@ -227,4 +260,6 @@ def test_a_large_ct_is_opened_in_bounded_memory():
     assert peak < 150e6
     layer = viewer._voxels["layers"][0]
     assert (layer["step"], layer["shape"]) == (2, [256, 256, 200, 1])
-    assert viewer._voxels["note"] == "To load quickly, drawn from one voxel in 2 along each axis: the image."
+    assert viewer._voxels["note"] == (
+        "While you move, one voxel in 2 along each axis is drawn; at rest, all of them."
+    )

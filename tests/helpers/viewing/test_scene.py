@@ -11,6 +11,7 @@ from scipy.ndimage import gaussian_filter
 from unpacking import codes_of, values_of, volume_of
 
 from helpers import SliceViewer
+from helpers.viewing import scene as module
 from helpers.viewing.scene import build_scene, colours, detail, pack_layers, windows_of
 from helpers.viewing.slices import PLANES, colour_table, overlay_style, plane_slice
 from helpers.viewing.volume import as_overlay, as_volume
@@ -86,9 +87,35 @@ def test_world_and_voxels_are_inverse():
 
 def test_ct_windows_are_offered_for_ct_alone():
     names = [window[0] for window in scene_of(IMAGES["CT"]()[0])["windows"]]
-    assert names == ["automatic", "full range", "CT brain", "CT soft tissue", "CT lung", "CT bone"]
+    usual = ["automatic", "2nd to 98th percentile", "full range"]
+    assert names == [*usual, "CT brain", "CT soft tissue", "CT lung", "CT bone"]
     assert [window[0] for window in scene_of(straight())["windows"]] == ["automatic", "full range"]
     assert scene_of(IMAGES["colours"]()[0])["windows"] == []
+
+
+@pytest.mark.parametrize("kind", [float, np.float32, np.int16, ">u4"])
+def test_a_narrower_window_is_offered(kind):
+    data = RNG.permutation(np.arange(1001)).astype(kind).reshape(7, 11, 13)
+    windows = windows_of(as_volume(data))
+    assert list(windows) == ["automatic", "2nd to 98th percentile", "full range"]
+    assert windows["2nd to 98th percentile"] == (20, 980)
+    assert windows["automatic"] == (5, 995)
+    assert windows["full range"] == (0, 1000)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        np.tile([2, 3], 500),  # the same as the automatic one
+        np.arange(1000) % 100 == 0,
+        np.append(np.zeros(990), np.arange(10)),  # all in one value
+        np.full(1000, np.nan),
+        np.full(1000, 7),
+    ],
+    ids=["two values", "mask", "sparse", "NaN", "constant"],
+)
+def test_no_window_is_offered_that_adds_none(data):
+    assert list(windows_of(as_volume(data.reshape(10, 10, 10)))) == ["automatic", "full range"]
 
 
 def test_colour_maps_are_bytes_as_text():
@@ -139,8 +166,10 @@ def test_what_is_too_large_is_made_coarser_and_says_so():
         assert found.shape == (60, 61, 62, 1)
         sizes.append(len(layer["voxels"]))
         steps.append((layer["step"], layer["bytes"]))
-        wanted = layer["step"] > 1 and f"To load quickly, drawn from one voxel in {layer['step']}"
-        assert (scene["note"] or False) == wanted or scene["note"].startswith(wanted)
+        drawn = f"one voxel in {layer['step']} along each axis" if layer["step"] > 1 else "every voxel"
+        shades = f" in {layer['shades']} shades" * (layer["shades"] < 256)
+        coarser = layer["step"] > 1 or layer["shades"] < 256
+        assert scene["note"] == (f"To load quickly, {drawn} is drawn{shades}." if coarser else None)
     assert sizes == sorted(sizes, reverse=True)
     assert steps[:2] == [(1, 2), (1, 1)]  # first shorter codes, then fewer voxels
     assert [step for step, _ in steps[2:]] == sorted({step for step, _ in steps[2:]})
@@ -153,8 +182,46 @@ def test_the_larger_of_two_layers_is_made_coarser():
     scene = scene_of(image, mask, most_bytes=40_000)
     assert [layer["step"] for layer in scene["layers"]] == [2, 1]
     assert scene["note"] == (
-        "To load quickly, drawn from one voxel in 2 along each axis and in 64 shades: the image."
+        "To load quickly, one voxel in 2 along each axis of the image is drawn in 64 shades."
     )
+
+
+@pytest.mark.parametrize(
+    ("thinned", "page", "words"),
+    [
+        ((), True, None),
+        ((), False, None),
+        (("intensity",), True, "To load quickly, one voxel in 2 along each axis of the image is drawn."),
+        (
+            ("overlay",),
+            False,
+            "While you move, one voxel in 2 along each axis of the overlay is drawn; at rest, all of them.",
+        ),
+        (
+            ("intensity", "overlay"),
+            False,
+            "While you move, one voxel in 2 along each axis is drawn; at rest, all of them.",
+        ),
+        (("displacement i",), False, None),
+        (
+            ("intensity", "overlay", "displacement i"),
+            True,
+            "To load quickly, one voxel in 2 along each axis is drawn.",
+        ),
+    ],
+)
+def test_the_note_names_an_image_only_where_not_all_are_meant(thinned, page, words, monkeypatch):
+    names = {"intensity": "image", "overlay": "labels", "displacement i": "field"}
+    volume = as_volume(RNG.integers(0, 9, (6, 6, 6)))
+
+    def pack(data, step=1, **options):
+        name = next(left)
+        return usual(data, step=2 if name in thinned else step, **options)
+
+    usual, left = module.pack, iter(names)
+    monkeypatch.setattr(module, "pack", pack)
+    packed = pack_layers([(role, name, volume) for name, role in names.items()], 10**6 if page else None)
+    assert packed["note"] == words
 
 
 def test_labels_stay_labels_however_little_they_may_take():
@@ -188,10 +255,10 @@ def test_a_brain_of_one_mm_fits_a_page_with_all_its_voxels(masked, brain):
     viewer = SliceViewer(brain, np.asanyarray(brain.dataobj) > 0.5 if masked else None)
     page = viewer.to_html()
     assert len(page.encode()) <= PAGE
-    assert "drawn from one voxel in" not in page
+    assert "one voxel in" not in page
 
 
-@pytest.mark.parametrize("kind", ["map", "CT", "EPI", "noise"])
+@pytest.mark.parametrize("kind", ["map", "CT", "EPI", "noise", "labels"])
 def test_whatever_is_shown_fits_a_page(kind, brain):
     if kind == "map":
         data = np.asanyarray(brain.dataobj)
@@ -202,8 +269,12 @@ def test_whatever_is_shown_fits_a_page(kind, brain):
         viewer = SliceViewer(nib.Nifti1Image(body((256, 256, 90)), np.diag([1.5, 1.5, 2, 1])))
     elif kind == "EPI":
         viewer = SliceViewer(RNG.normal(1000, 50, (64, 64, 30, 40)).astype(np.float32))
+    elif kind == "labels":  # a million, whose values are long as text
+        labels = np.arange(10.0**6).repeat(2).reshape(100, 100, 200) * 2**40
+        viewer = SliceViewer(RNG.normal(size=labels.shape), labels)
+        assert viewer._roles[1] == "labels"
     else:
         viewer = SliceViewer(RNG.normal(size=(900, 900, 3)))
     page = viewer.to_html()
     assert len(page.encode()) <= PAGE
-    assert '"note": "To load quickly, drawn ' in page
+    assert '"note": "To load quickly, ' in page

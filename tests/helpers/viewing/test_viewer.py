@@ -192,6 +192,9 @@ def test_an_overlay_begins_with_its_own_look():
         ("opacity", "half", "a number"),
         ("threshold", -1, "between 0 and"),
         ("threshold", np.nan, "between 0 and"),
+        ("threshold", np.inf, "between 0 and"),
+        ("cmap", 3, "unicode string"),
+        ("cmap", ["gray"], "unicode string"),
     ],
 )
 def test_values_that_cannot_be_are_refused_and_change_nothing(name, value, words):
@@ -205,9 +208,39 @@ def test_values_that_cannot_be_are_refused_and_change_nothing(name, value, words
     assert not browser.heard
 
 
+HUGE = 10**400  # a whole number that no float can hold
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("index", (HUGE, 0, 0)),
+        ("clicked", (0, HUGE, 0)),
+        ("cursor_vox", (HUGE, 0, 0)),
+        ("cursor_mm", (0, 0, -HUGE)),
+        ("window", (0, HUGE)),
+        ("opacity", [HUGE]),
+        ("threshold", [HUGE]),
+        ("time", [HUGE]),
+    ],
+)
+def test_numbers_beyond_all_floats_are_refused(name, value):
+    viewer = SliceViewer(straight(), np.ones((9, 11, 7)))
+    before = getattr(viewer, name)
+    with pytest.raises(traitlets.TraitError) as caught:
+        setattr(viewer, name, value[0] if isinstance(value, list) else value)
+    assert "\n" not in str(caught.value)
+    assert getattr(viewer, name) == before
+    with pytest.raises(ValueError, match="pair of numbers"):
+        SliceViewer(straight(), window=(-HUGE, 0))
+
+
 @pytest.mark.parametrize(
     ("kwargs", "words"),
     [
+        ({"cmap": 3}, "no colour map called 3: give a name"),
+        ({"cmap": None}, "no colour map called None"),
+        ({"cmap": ["gray"]}, "no colour map called"),
         ({"plane": "transverse"}, "plane must be all, axial, coronal or sagittal"),
         ({"window": (1, 0)}, "lower first"),
         ({"cmap": "rainbows"}, "no colour map called"),
@@ -385,6 +418,13 @@ def test_a_website_gets_a_live_page(monkeypatch):
     assert viewer._repr_mimebundle_() == {"text/plain": "a closed SliceViewer"}
 
 
+def test_a_title_and_an_alternative_may_be_anything_that_has_words():
+    viewer = SliceViewer(straight(), title=7, alt=np.float64(2.5))
+    assert viewer._scene["title"] == "7"
+    assert words(viewer).startswith("2.5: 9 × 11 × 7 voxels")
+    assert '<div class="slicewise-title">7</div>' in viewer.to_html()
+
+
 def test_repr_is_one_readable_line():
     assert repr(SliceViewer(np.zeros((3, 4)))) == (
         "SliceViewer(picture of 3 rows and 4 columns. row 1, column 2. intensity 0; window -0.5 to 0.5.)"
@@ -406,6 +446,17 @@ def test_a_closed_viewer_lets_go_of_its_image():
     assert not any(volume() for volume in volumes)
     assert voxels() is None
     viewer.close()  # once more does no harm
+
+
+def test_a_closed_viewer_says_so(monkeypatch):
+    viewer, shown = SliceViewer(straight()), []
+    assert viewer.comm
+    viewer.close()
+    monkeypatch.setattr(widget, "display", lambda bundle, raw: shown.append(bundle))
+    viewer._ipython_display_()
+    assert shown == [{"text/plain": "a closed SliceViewer"}]
+    with pytest.raises(ValueError, match=r"^A closed SliceViewer has no image any more: make a new one\.$"):
+        viewer.to_html()
 
 
 def test_running_a_cell_again_closes_its_earlier_viewers(cell):

@@ -12,7 +12,7 @@ from hypothesis.extra import numpy as hnp
 from imageio.core.util import Array
 from phantoms import ORIENTATIONS, straight, tilted
 
-from helpers import SliceViewer
+from helpers import RegistrationMonitor, SliceViewer, compare
 from helpers.viewing.volume import MOST_BYTES, as_overlay, as_volume
 
 few = settings(max_examples=40, deadline=None)
@@ -155,7 +155,7 @@ def test_an_image_is_not_cached_by_looking(tmp_path):
         (np.zeros((3, 4), dtype="M8[s]"), TypeError, "must hold numbers"),
         (None, TypeError, "must hold numbers"),
         ([[1, 2], [3]], TypeError, "ragged"),
-        (np.zeros((3, 4), dtype=complex), TypeError, "Complex"),
+        (np.zeros((3, 4), dtype=complex), TypeError, "image is complex"),
         (np.zeros((3, 4), dtype=[("x", "f4")]), TypeError, "must be colours"),
         (nib.Nifti1Image(np.zeros((3, 4, 5)), FLAT), ValueError, "singular"),
         ("no/such/file.nii", FileNotFoundError, "no image file"),
@@ -175,9 +175,28 @@ def test_bad_sampling_gets_one_sentence(sampling):
         as_volume(np.zeros((4, 5, 6)), sampling=sampling)
 
 
-def test_sampling_beside_an_affine_is_refused():
+@pytest.mark.parametrize(
+    "sampling",
+    ["abc", (1, "a", 1), [1, [2, 3]], {"row": 1}, (1, 1, 10**400)],
+    ids=["text", "text in it", "ragged", "dict", "beyond floats"],
+)
+def test_a_sampling_of_no_numbers_is_shown_as_it_was_given(sampling):
+    with pytest.raises(ValueError, match="3 positive mm") as caught:
+        as_volume(np.zeros((4, 5, 6)), sampling=sampling)
+    assert str(caught.value).endswith(f", not {sampling!r}.")
+
+
+@pytest.mark.parametrize("sampling", [3, "abc", np.nan, (1, 2, "x")])
+@pytest.mark.parametrize("shape", [(4, 5), (4, 5, 6)])
+def test_a_bad_sampling_in_a_files_header_gets_one_sentence(shape, sampling):
+    with pytest.raises(ValueError, match=f"The sampling must be {len(shape)} positive mm"):
+        as_volume(Array(np.zeros(shape), {"sampling": sampling}))
+
+
+@pytest.mark.parametrize("image", [straight(), as_volume(np.zeros((4, 5, 6)))], ids=["nibabel", "Volume"])
+def test_sampling_beside_an_affine_is_refused(image):
     with pytest.raises(ValueError, match="brings its own"):
-        as_volume(straight(), sampling=(1, 1, 1))
+        as_volume(image, sampling=(1, 1, 1))
 
 
 def test_files_that_are_no_image_get_one_sentence(tmp_path):
@@ -190,6 +209,34 @@ def test_files_that_are_no_image_get_one_sentence(tmp_path):
             as_volume(tmp_path / name)
     with pytest.raises(ValueError, match="no format"):
         as_volume(tmp_path / "cut.nii.gz")
+
+
+def changed(raw, at, number):
+    """Return the bytes of a file with another 16-bit number at a place."""
+    return raw[:at] + number.to_bytes(2, "little") + raw[at + 2 :]
+
+
+@pytest.mark.parametrize(
+    ("name", "damage", "words"),
+    [
+        ("cut.nii", lambda raw: raw[:2000], "damaged or cut short"),
+        ("cut.mgz", lambda raw: raw[: len(raw) // 2], "damaged or cut short"),
+        ("datatype.nii", lambda raw: changed(raw, 70, 999), "damaged"),
+        ("dimensions.nii", lambda raw: changed(raw, 40, 9), "damaged"),
+        ("mesh.gii", lambda raw: raw, "holds a GiftiImage, which is no image of voxels"),
+    ],
+)
+def test_damaged_files_get_one_line(name, damage, words, tmp_path):
+    path = tmp_path / name
+    voxels = np.random.default_rng(0).normal(size=(9, 11, 7)).astype(np.float32)
+    if path.suffix == ".gii":
+        nib.save(nib.gifti.GiftiImage(), path)
+    else:
+        kind = nib.MGHImage if path.suffix == ".mgz" else nib.Nifti1Image
+        nib.save(kind(voxels, np.eye(4)), path)
+    path.write_bytes(damage(path.read_bytes()))
+    assert_refused(words, path)
+    assert_refused(words, np.zeros((9, 11, 7)), path)
 
 
 def test_dicom_is_named_and_what_reads_it(tmp_path):
@@ -238,6 +285,48 @@ def test_a_data_set_is_no_overlay():
         as_overlay(as_volume(np.zeros((3, 4))), SimpleNamespace(image=np.zeros((3, 4))))
 
 
+def test_swapped_sides_are_seen_where_voxels_are_tiny():
+    image, swapped = (
+        nib.Nifti1Image(np.zeros((9, 11, 7)), np.diag([sign * 1e-4, 1e-4, 1e-4, 1])) for sign in (1, -1)
+    )
+    with pytest.raises(ValueError, match="affine is not the image's"):
+        as_overlay(as_volume(image), swapped)
+    assert as_overlay(as_volume(image), image).axis_letters == ("R", "A", "S")
+
+
+@pytest.mark.parametrize(
+    ("bad", "error", "words"),
+    [
+        (np.zeros((4, 5), complex), TypeError, " is complex"),
+        (nib.Nifti1Image(np.zeros((4, 5, 1), complex), np.eye(4)), TypeError, " is complex"),
+        (np.ma.array(np.zeros((4, 5), complex)), TypeError, " is complex"),
+        (np.full((4, 5), "a"), TypeError, " must hold numbers"),
+        (np.ma.array(np.full((4, 5), "a")), TypeError, " must hold numbers"),
+        (np.zeros((4, 5), [("x", "f4")]), TypeError, "'s structured voxels must be colours"),
+        ([[1, 2], [3]], TypeError, " is a ragged sequence"),
+        (["a.nii", "b.nii"], TypeError, " is a list of 2 paths"),
+        (np.zeros((0, 5)), ValueError, " is empty"),
+        (np.zeros(4), ValueError, " must have 2 to 4 axes"),
+        (np.zeros((2, 2, 2, 2, 2)), ValueError, " must have 2 to 4 axes"),
+        (np.broadcast_to(0.0, (2000, 2000, 2000)), ValueError, " of shape (2000, 2000, 2000) would take"),
+        (nib.Nifti1Image(np.zeros((4, 5, 1)), FLAT), ValueError, "'s affine is singular"),
+    ],
+)  # fmt: skip
+def test_errors_name_the_image_that_is_meant(bad, error, words):
+    image = np.zeros((4, 5))
+    for make, name in (
+        (SliceViewer, "image"),
+        (lambda bad: SliceViewer(image, bad), "overlay"),
+        (lambda bad: compare(image, bad), "moving image"),
+        (lambda bad: RegistrationMonitor(image, bad), "moving image"),
+    ):
+        with pytest.raises(error) as caught:
+            make(bad)
+        message = str(caught.value)
+        assert message.startswith(f"The {name}{words}")
+        assert "\n" not in message and message.endswith(".")
+
+
 def test_overlays_may_move_with_the_image():
     volume = as_volume(np.zeros((3, 4, 5, 6)))
     assert as_overlay(volume, np.zeros((3, 4, 5, 6))).n_times == 6
@@ -251,6 +340,30 @@ def test_a_uint8_mask_of_three_slices_is_no_colour():
 def test_masked_values_are_no_number():
     masked = np.ma.masked_less(np.arange(6).reshape(2, 3), 2)
     assert np.isnan(as_volume(masked).data[0, :2, 0]).all()
+
+
+LONG = (np.linspace(-1, 1, 60) * np.finfo(np.longdouble).max).astype(np.longdouble).reshape(3, 4, 5)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        LONG,
+        np.ma.masked_less(LONG, 0),
+        np.ma.masked_less(np.arange(60.0).reshape(3, 4, 5) / 7, 2),
+        np.ma.masked_all((3, 4, 5)),
+        np.ma.masked_less(np.arange(60, dtype=np.uint8).reshape(3, 4, 5), 9),
+    ],
+    ids=["longdouble", "masked longdouble", "masked floats", "all masked", "masked bytes"],
+)
+@pytest.mark.filterwarnings("error")
+def test_long_and_masked_numbers_are_drawn_as_image_and_as_overlay(data):
+    masked = np.broadcast_to(np.ma.getmaskarray(data), data.shape)
+    for viewer in (SliceViewer(data), SliceViewer(np.zeros((3, 4, 5)), data)):
+        found = viewer._volumes[-1].data
+        assert found.dtype == np.float64
+        np.testing.assert_array_equal(np.isnan(found), masked)
+        assert viewer._still() and viewer.to_html()
 
 
 # Bad input, drawn by hypothesis: one sentence, whatever it is.
@@ -301,7 +414,7 @@ def test_empty_images_are_refused(shape, data, dtype):
     ),
 )
 def test_other_voxels_than_numbers_are_refused(shape, dtype):
-    words = "Complex voxels" if dtype.kind == "c" else f"not values of dtype {dtype}"
+    words = "image is complex" if dtype.kind == "c" else f"not values of dtype {dtype}"
     assert_refused(words, np.zeros(shape, dtype), error=TypeError)
 
 
