@@ -105,17 +105,22 @@ def test_python_moves_the_browser(notebook):
     expect(notebook.viewer).to_have_count(0)
 
 
-def test_widgets_are_linked_in_the_browser(notebook):
+def link_sliders(notebook, last_time):
+    """Show a viewer with sliders linked to its time point, which goes up to 2, and its window."""
     _, make = image()
     notebook.run(
         make.replace("\nviewer\n", "\n")
-        + "times = ipywidgets.IntSlider(max=2)\n"
+        + f"times = ipywidgets.IntSlider(max={last_time})\n"
         + "ends = ipywidgets.FloatRangeSlider(value=(100, 500), min=0, max=1000, step=10)\n"
         + "ipywidgets.jslink((times, 'value'), (viewer, 'time'))\n"
         + "ipywidgets.jslink((ends, 'value'), (viewer, 'window'))\n"
         + "ipywidgets.VBox([viewer, times, ends])"
     )
     notebook.wait()
+
+
+def test_widgets_are_linked_in_the_browser(notebook):
+    link_sliders(notebook, last_time=2)
     readout = notebook.viewer.locator(".slicewise-readout")
     expect(readout).to_contain_text("window 100 to 500")
     handles = notebook.page.locator(".noUi-handle")
@@ -138,16 +143,7 @@ def test_widgets_are_linked_in_the_browser(notebook):
 
 def test_what_is_linked_stays_in_range_and_in_line(notebook):
     """A slider may go further than the image; Python would refuse what the browser shows."""
-    _, make = image()
-    notebook.run(
-        make.replace("\nviewer\n", "\n")
-        + "times = ipywidgets.IntSlider(max=9)\n"
-        + "ends = ipywidgets.FloatRangeSlider(value=(100, 500), min=0, max=1000, step=10)\n"
-        + "ipywidgets.jslink((times, 'value'), (viewer, 'time'))\n"
-        + "ipywidgets.jslink((ends, 'value'), (viewer, 'window'))\n"
-        + "ipywidgets.VBox([viewer, times, ends])"
-    )
-    notebook.wait()
+    link_sliders(notebook, last_time=9)
     readout = notebook.viewer.locator(".slicewise-readout")
     notebook.page.locator(".noUi-handle").nth(0).focus()
     for _ in range(5):
