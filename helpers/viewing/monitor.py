@@ -4,6 +4,7 @@ from dataclasses import replace
 from time import perf_counter
 
 import numpy as np
+from IPython import get_ipython
 from traitlets import List, TraitError, TraitType, Unicode, observe, validate
 
 from helpers.viewing.comparison import PairWidget, difference_colours
@@ -18,14 +19,19 @@ from helpers.viewing.slices import (
     to_levels,
 )
 from helpers.viewing.volume import as_overlay, as_volume
+from helpers.viewing.widget import at_the_end_of_the_cell
 
 IMAGES = ("fixed", "moving", "warped", "difference", "Jacobian")
 DRAWINGS = ("grid", "arrows", "update × 10", "nothing")
 FOLDED = (255, 221, 0)
 """Colour of voxels in which a displacement folds; as in viewer.js."""
 
-# Of the time since the beginning, to be spent on pictures: a registration must not wait for them.
-_SHARE = 0.04
+# Of the time between two pictures, for the making of one: a registration must not wait for them. To send it,
+# and to show it in a browser on the same machine, costs as much again.
+_SHARE = 0.02
+_WATCHED = 0.25
+"""Seconds before the first picture: a shorter run is over before anyone has looked."""
+
 _GRID_LINES = 32
 
 
@@ -56,8 +62,9 @@ class RegistrationMonitor(PairWidget):
 
     Notes
     -----
-    Pictures are made in at most a twenty-fifth of the time since the beginning; iterations between them are
-    seen in the curve only. Its levels count from 0, the coarsest, as in the result's history.
+    Pictures are made in at most a fiftieth of the time, the first after a quarter of a second, the last when
+    the cell has ended; iterations between them are seen in the curve only. Its levels count from 0, the
+    coarsest, as in the result's history.
 
     Examples
     --------
@@ -77,7 +84,9 @@ class RegistrationMonitor(PairWidget):
         if fixed.is_colour or fixed.n_times > 1:  # a moving image on its grid then has neither
             raise ValueError("A registration is of two images of numbers, without time.")
         moving = as_overlay(fixed, moving, "moving image")
-        self._begun = self._last = None
+        self._last = None
+        self._rows = []  # of the history, of this run
+        self._waits = False  # for the end of a cell, to draw what was seen last
         super().__init__(
             fixed,
             moving,
@@ -111,15 +120,18 @@ class RegistrationMonitor(PairWidget):
                 f"{shape}: make a monitor of the very images that are registered."
             )
         now = perf_counter()
-        if self._begun is None or (state.level == 0 and state.iteration == 0):
-            self._begun, self._spent, self._cost, self._rows = now, 0.0, 0.0, []
+        if not self._rows or (state.level == 0 and state.iteration == 0):
+            self._due, self._rows = now + _WATCHED, []
+            if get_ipython() is not None and not self._waits:
+                self._waits = True
+                at_the_end_of_the_cell(self._draw_the_end)
         self._rows.append(_row(state.level, state.iteration, state.msd))
         self._last = state
-        if self._spent + self._cost > _SHARE * (now - self._begun):
+        if now < self._due:
             return
         self._draw()
-        self._cost = perf_counter() - now
-        self._spent += self._cost
+        done = perf_counter()
+        self._due = done + (done - now) / _SHARE
 
     def show(self, result):
         """Show what a registration found: warped image, difference, Jacobian and displacement.
@@ -170,8 +182,12 @@ class RegistrationMonitor(PairWidget):
     @observe("index", "window_moving")
     def _redraw(self, _):
         """Draw the state seen last where the crosshair is now: until `show` it is all there is."""
-        if self._last is not None:
-            self._draw()
+        self._draw()
+
+    def _draw_the_end(self):
+        """Draw the state in which a run has ended, unless its result is shown already."""
+        self._waits = False
+        self._draw()
 
     @validate("shown", "drawn")
     def _check_choice(self, proposal):
@@ -181,7 +197,9 @@ class RegistrationMonitor(PairWidget):
         return proposal.value
 
     def _draw(self):
-        """Send the state seen last, and the curve up to it."""
+        """Send the state seen last, if any, and the curve up to it."""
+        if self._last is None:
+            return
         with self.hold_sync():
             self._history = list(self._rows)
             self._frame = self._picture_of(self._last)

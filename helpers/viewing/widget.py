@@ -105,7 +105,7 @@ class VolumeWidget(PortableWidget):
         )
         self.on_msg(self._answer)
         if later:
-            _at_the_end_of_the_cell(self._send_voxels)
+            at_the_end_of_the_cell(self._send_voxels)
 
     def __repr__(self):
         return f"{type(self).__name__}({self._words()})"
@@ -318,7 +318,7 @@ class VolumeWidget(PortableWidget):
         return f"{'. '.join([*parts, values])}."
 
 
-def _at_the_end_of_the_cell(act):
+def at_the_end_of_the_cell(act):
     """Call a function once, when the cell has run that is running."""
     events = get_ipython().events
 

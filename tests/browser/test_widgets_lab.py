@@ -125,7 +125,7 @@ MONITOR = """
 monitor = RegistrationMonitor(fixed, moving, title="Demons")
 monitor
 """
-# The monitor may take half of the time, not a twenty-fifth: slow machines then show enough pictures too.
+# The monitor may take half of the time, not a fiftieth: slow machines then show enough pictures too.
 WATCH = """
 import helpers.viewing.monitor
 helpers.viewing.monitor._SHARE = 0.5

@@ -7,12 +7,14 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import traitlets
+from IPython.core.events import EventManager, available_events
 from phantoms import straight
 from scipy.ndimage import gaussian_filter
 
 from helpers import RegistrationMonitor
 from helpers.registration import demons
 from helpers.viewing import monitor as module
+from helpers.viewing import widget
 from helpers.viewing.monitor import FOLDED, jacobian_colours
 from helpers.viewing.slices import auto_window, to_levels
 
@@ -20,6 +22,14 @@ RNG = np.random.default_rng(0)
 FIXED = gaussian_filter(RNG.normal(size=(40, 36)), 3)
 MOVING = np.roll(FIXED, 1, axis=0)
 BRIGHT = np.exp(6 * FIXED)  # few voxels are much brighter than the rest, and fewer when blurred
+WATCHED = module._WATCHED
+
+
+@pytest.fixture(scope="module", autouse=True)
+def runs_are_watched_from_their_first_state():
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(module, "_WATCHED", 0)
+        yield
 
 
 @pytest.fixture(scope="module")
@@ -91,16 +101,70 @@ def test_nodes_move_towards_where_the_fixed_grid_looks():
         np.testing.assert_allclose(at[:, 0, 1], y - 0.25 / 3, atol=1e-6)
 
 
-def test_pictures_take_a_small_share_of_the_time(monkeypatch):
-    clock = iter(np.arange(0, 1000, 0.5))  # each look at the clock is half a second later
-    monkeypatch.setattr(module, "perf_counter", lambda: next(clock))
-    monitor, frames = RegistrationMonitor(straight(), straight()), []
-    monitor.observe(lambda change: frames.append(change.new["iteration"]), "_frame")
-    for iteration in range(200):
-        monitor(state(0, iteration, np.zeros((3, 4, 5, 3))))
-    assert frames[0] == 0
-    assert 5 <= len(frames) <= module._SHARE * 100 / 0.5 + 2
-    assert len(monitor._rows) == 200
+class Clock:
+    """Time that passes when it is told to, in seconds."""
+
+    def __init__(self, monkeypatch):
+        self.now = 100.0
+        monkeypatch.setattr(module, "perf_counter", lambda: self.now)
+
+
+@pytest.mark.parametrize("cost", [0.001, 0.01])
+def test_pictures_take_a_small_share_of_the_time(monkeypatch, cost):
+    clock, drawn = Clock(monkeypatch), []
+    monkeypatch.setattr(module, "_WATCHED", WATCHED)
+    monitor = RegistrationMonitor(straight(), straight())
+
+    def draw():
+        drawn.append(clock.now)
+        clock.now += cost
+
+    monkeypatch.setattr(monitor, "_draw", draw)
+    for _ in range(2):  # registrations
+        begun = clock.now
+        drawn.clear()
+        for iteration in range(10_000):
+            monitor(state(0, iteration, np.zeros((3, 4, 5, 3))))
+            clock.now += 0.001
+        assert 0.25 <= drawn[0] - begun < 0.252
+        spent, whole = cost * len(drawn), clock.now - begun
+        assert 0.9 * 0.02 * (whole - 0.25) < spent <= 0.02 * whole + cost
+        gaps = np.diff(drawn)
+        assert np.ptp(gaps) < 0.003  # evenly, that is
+        assert len(monitor._rows) == 10_000
+
+
+def test_a_run_too_short_to_be_watched_is_drawn_when_its_cell_has_ended(monkeypatch):
+    shell, clock, frames = SimpleNamespace(), Clock(monkeypatch), []
+    shell.events = EventManager(shell, available_events)
+    monkeypatch.setattr(module, "_WATCHED", WATCHED)
+    for where in (module, widget):
+        monkeypatch.setattr(where, "get_ipython", lambda: shell)
+    monitor = RegistrationMonitor(straight(), straight())
+    monitor.observe(lambda change: frames.append(change.new), "_frame")
+
+    def run():
+        for iteration in range(20):
+            clock.now += 0.01
+            monitor(state(0, iteration, np.zeros((3, 4, 5, 3))))
+
+    run()
+    run()
+    assert frames == [] and monitor._history == []
+    shell.events.trigger("post_execute")
+    assert [frame["iteration"] for frame in frames] == [19]
+    assert [row[1] for row in monitor._history] == list(range(20))
+    shell.events.trigger("post_execute")
+    assert len(frames) == 1
+
+    run()
+    monitor.show(result())
+    shell.events.trigger("post_execute")  # must not cover the result
+    assert monitor._frame is None
+
+    run()
+    monitor.close()
+    shell.events.trigger("post_execute")  # must not fail
 
 
 def test_no_value_is_no_grey():
@@ -108,12 +172,9 @@ def test_no_value_is_no_grey():
     first = state(0, 0, np.zeros((3, 4, 5, 3)))
     first.warped[0, 0, 2] = np.nan
     monitor(first)
-    plane = monitor._frame["planes"][
-        0
-    ]  # RAS, axial, the middle slice of four: the first voxel is at the lower left
-    grey = np.frombuffer(plane["grey"], np.uint8).reshape(plane["rows"], plane["columns"])
+    grey = greys(monitor)  # RAS, axial, the middle slice of four: the first voxel is at the lower left
     assert grey[-1, 0] == 0
-    assert (np.delete(grey.ravel(), grey.size - plane["columns"]) > 0).all()
+    assert np.count_nonzero(grey == 0) == 1
 
 
 def greys(monitor, plane=0):
@@ -122,12 +183,11 @@ def greys(monitor, plane=0):
     return np.frombuffer(drawn["grey"], np.uint8).reshape(drawn["rows"], drawn["columns"])
 
 
-def test_the_crosshair_can_move_after_a_run_that_is_not_shown(monkeypatch):
+def test_the_crosshair_can_move_after_a_run_that_is_not_shown():
     """Also through the last state, for which there was no time."""
-    monkeypatch.setattr(module, "perf_counter", lambda: 0.0)
     monitor = RegistrationMonitor(straight(), straight())
     monitor(state(0, 0, np.zeros((3, 4, 5, 3))))
-    monitor._spent = 1.0
+    monitor._due = np.inf
     last = state(0, 1, np.zeros((3, 4, 5, 3)), shape=(9, 11, 7))
     monitor(last)
     assert monitor._frame["iteration"] == 0
@@ -174,7 +234,6 @@ def test_the_grey_is_that_of_the_result_on_any_level():
     first = state(0, 0, np.zeros((2, 4, 5)), shape=(10, 9, 4))
     first.warped = gaussian_filter(fixed, 4)[::4, ::4]  # coarse levels are blurred, and have no bright voxels
     monitor(first)
-    monitor._spent = 0.0
     z_scored = (fixed - fixed.mean()) / fixed.std()
     last = state(1, 7, np.zeros((2, 20, 18)))
     last.warped = z_scored

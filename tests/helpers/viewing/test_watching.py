@@ -20,6 +20,7 @@ PAGE = 2_500_000
 
 @pytest.fixture(autouse=True)
 def time_for_each_picture(monkeypatch):
+    monkeypatch.setattr(module, "_WATCHED", 0)
     monkeypatch.setattr(module, "perf_counter", lambda: 0.0)
 
 
