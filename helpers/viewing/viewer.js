@@ -1145,7 +1145,8 @@ class Viewer {
       const steps = history.map(([other], n) => (other === number ? n : -1)).filter((n) => n >= 0);
       const points = steps.map((n) => `${x(n).toFixed(1)},${y(logs[n]).toFixed(1)}`).join(" ");
       parts.push(svg("polyline", { points }));
-      parts.push(svg("text", { x: x(steps[0]), y: top - 6 }, `level ${number}`));
+      const place = Math.min(x(steps[0]), width - 40); // of a level that has just begun, whole all the same
+      parts.push(svg("text", { x: place, y: top - 6 }, `level ${number}`));
       if (steps[0])
         parts.push(svg("line", { x1: x(steps[0]), x2: x(steps[0]), y1: top, y2: height - bottom }));
     }

@@ -693,6 +693,15 @@ def test_the_curve_and_the_colour_bar_tell_their_numbers(show):
         np.testing.assert_array_equal(pixels_of(bar)[0], map_colours(np.linspace(-1, 1, 256), 1.0))
 
 
+def test_the_curve_names_a_level_that_has_just_begun(show):
+    monitor = RegistrationMonitor(FIELDS["RAS"].fixed, FIELDS["RAS"].moving)
+    monitor._history = [[0, n, 1.0 - n / 50] for n in range(40)] + [[1, 0, 0.2]]
+    curve = show(monitor).locator(".slicewise-curve")
+    begins, ends = (box["x"] + part * box["width"] for box in [curve.bounding_box()] for part in (0, 1))
+    for box in (each.bounding_box() for each in curve.locator("text").all()):
+        assert begins <= box["x"] and box["x"] + box["width"] <= ends
+
+
 def test_before_a_run_there_are_the_two_images(show):
     case = FIELDS["RAS"]
     page = show(RegistrationMonitor(case.fixed, case.moving))
