@@ -1,7 +1,8 @@
 """Watch a registration while it runs, then browse what it found."""
 
 from dataclasses import replace
-from time import perf_counter
+from numbers import Real
+from time import perf_counter, sleep
 
 import numpy as np
 from IPython import get_ipython
@@ -26,9 +27,11 @@ DRAWINGS = ("grid", "arrows", "update × 10", "nothing")
 FOLDED = (255, 221, 0)
 """Colour of voxels in which a displacement folds; as in viewer.js."""
 
-# Of the time between two pictures, for the making of one: a registration must not wait for them. To send it,
-# and to show it in a browser on the same machine, costs as much again.
-_SHARE = 0.02
+# A registration must neither wait for its pictures nor share the processor with them for long. So this much
+# of the time is for them, and to what one takes here is added what it takes a browser on the same machine.
+_SHARE = 0.06
+_SHOWN = 0.022
+"""Seconds of a processor that JupyterLab and Chromium were measured to take to show a picture."""
 _WATCHED = 0.25
 """Seconds before the first picture: a shorter run is over before anyone has looked."""
 
@@ -44,6 +47,9 @@ class RegistrationMonitor(PairWidget):
         The images that are registered, on one grid.
     plane, cmap, radiological, title
         As of `SliceViewer`.
+    pause : float
+        Seconds to wait at each iteration, so that one can watch a run that would be over too soon. All
+        iterations are then drawn. By default none waits, and those are drawn for which there is time.
 
     Attributes
     ----------
@@ -58,13 +64,14 @@ class RegistrationMonitor(PairWidget):
     Raises
     ------
     TypeError, ValueError, FileNotFoundError
-        If the images are not usable or lie on different grids.
+        If the images are not usable or lie on different grids, or the pause is no such number.
 
     Notes
     -----
-    Pictures are made in at most a fiftieth of the time, the first after a quarter of a second, the last when
-    the cell has ended; iterations between them are seen in the curve only. Its levels count from 0, the
-    coarsest, as in the result's history.
+    Without a pause, at most 6 % of the time is for pictures, for their making and for a browser on the same
+    machine: that is two or three in a second, the first after a quarter of a second, the last when the cell
+    has ended. Iterations between them are seen in the curve only. Its levels count from 0, the coarsest, as
+    in the result's history.
 
     Examples
     --------
@@ -79,11 +86,14 @@ class RegistrationMonitor(PairWidget):
     _history = List().tag(sync=True)
     _page_traits = ("_cmaps", "_scene", "_history")
 
-    def __init__(self, fixed, moving, *, plane="all", cmap="gray", radiological=False, title=None):
+    def __init__(self, fixed, moving, *, plane="all", cmap="gray", radiological=False, title=None, pause=0.0):
+        if not isinstance(pause, Real) or not 0 <= pause < np.inf:
+            raise ValueError(f"pause={pause!r} must be a number of seconds, 0 or more.")
         fixed = as_volume(fixed)
         if fixed.is_colour or fixed.n_times > 1:  # a moving image on its grid then has neither
             raise ValueError("A registration is of two images of numbers, without time.")
         moving = as_overlay(fixed, moving, "moving image")
+        self._pause = pause
         self._last = None
         self._rows = []  # of the history, of this run
         self._waits = False  # for the end of a cell, to draw what was seen last
@@ -127,11 +137,12 @@ class RegistrationMonitor(PairWidget):
                 at_the_end_of_the_cell(self._draw_the_end)
         self._rows.append(_row(state.level, state.iteration, state.msd))
         self._last = state
-        if now < self._due:
+        if now < self._due and not self._pause:
             return
         self._draw()
         done = perf_counter()
-        self._due = done + (done - now) / _SHARE
+        self._due = done + (done - now + _SHOWN) / _SHARE
+        sleep(self._pause)
 
     def show(self, result):
         """Show what a registration found: warped image, difference, Jacobian and displacement.

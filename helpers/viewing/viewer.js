@@ -409,6 +409,7 @@ class Viewer {
     this.zoom = 1;
     this.luts = {};
     this.hidden = { crosshair: false, overlay: false };
+    this.untold = {}; // what has been set here and the kernel has not heard of yet
     this.listeners = [];
     this.observer = new ResizeObserver(() => this.layOut());
     const listen = (name, react) => {
@@ -423,6 +424,7 @@ class Viewer {
     const looks = ["window", "window_moving", "cmap", "_cmaps", "opacity", "threshold", "mode", "mix"];
     for (const name of ["time", "shown", "drawn", ...looks])
       listen(`change:${name}`, () => {
+        this.keep(name);
         this.correct(name);
         this.schedule();
       });
@@ -450,9 +452,23 @@ class Viewer {
     return this.model.get(name);
   }
 
+  /** Set what the learner has chosen. */
   set(state) {
+    Object.assign(this.untold, state);
+    this.put(state);
+  }
+
+  put(state) {
     for (const [name, value] of Object.entries(state)) this.model.set(name, value);
     this.tellWithin(WORDS_MS);
+  }
+
+  /** Keep what has been set here, though the kernel's echo of an earlier value comes: once, as links set it, too. */
+  keep(name) {
+    const value = this.untold[name];
+    if (value === undefined || value === this.get(name)) return;
+    delete this.untold[name];
+    this.model.set(name, value);
   }
 
   /** Bring a value that a linked widget has set into its range: Python would refuse it, and show another one. */
@@ -462,10 +478,10 @@ class Viewer {
     const most = { time: times - 1, opacity: 1, mix: 1, threshold: Number.MAX_VALUE }[name];
     if (most >= 0) {
       const allowed = Math.min(Math.max(value, 0), most);
-      if (allowed !== value) this.set({ [name]: allowed });
+      if (allowed !== value) this.put({ [name]: allowed });
     } else if (name.startsWith("window") && windows?.length && !(value[0] < value[1])) {
       const [low, high] = rangeOf(windows);
-      this.set({ [name]: [value[0], value[0] + (high - low) / 500] });
+      this.put({ [name]: [value[0], value[0] + (high - low) / 500] });
     }
   }
 
@@ -482,7 +498,8 @@ class Viewer {
   tellNow() {
     if (!this.telling) return;
     clearTimeout(this.telling);
-    this.telling = this.latest = null;
+    this.telling = null;
+    this.untold = {};
     this.model.save_changes();
   }
 
@@ -1361,8 +1378,8 @@ class Viewer {
     const cursor = vox.map((x, axis) => Math.min(Math.max(x, -0.5), shape[axis] - 0.5));
     const index = cursor.map((x, axis) => Math.min(Math.max(Math.floor(x + 0.5), 0), shape[axis] - 1));
     const before = this.get("index");
-    this.latest = { index, cursor_vox: cursor, cursor_mm: apply(affine, cursor) };
-    this.putLatest();
+    Object.assign(this.untold, { index, cursor_vox: cursor, cursor_mm: apply(affine, cursor) });
+    this.putPlace();
     this.tellWithin(TELL_MS);
     if (!this.layers && !this.answers()) return;
     // The planes at once: the next frame then has only to be painted. The words when that is done, as the browser
@@ -1375,16 +1392,16 @@ class Viewer {
   }
 
   /** Set the three names of the place where the last move led. */
-  putLatest() {
+  putPlace() {
     this.moving = true;
-    for (const [name, value] of Object.entries(this.latest)) this.model.set(name, value);
+    for (const name of ["index", "cursor_vox", "cursor_mm"]) this.model.set(name, this.untold[name]);
     this.moving = false;
   }
 
   /** Bring the three names of the place in line when one was set from elsewhere. */
   follow(name) {
     if (this.moving || !this.scene?.roles) return;
-    if (this.latest) return this.putLatest(); // the kernel's echo of an earlier move
+    if (this.untold.index) return this.putPlace(); // the kernel's echo of an earlier move
     const { shape, affine, inverse } = this.scene;
     const now = this.get(name);
     const vox = name === "cursor_mm" ? apply(inverse, now) : now;

@@ -112,7 +112,6 @@ def test_a_comparison_works_both_ways(notebook, shots):
 # ---- A registration, while it runs and afterwards ----
 
 IMAGES = """
-import time
 import numpy as np
 from scipy.ndimage import gaussian_filter
 from helpers import RegistrationMonitor
@@ -122,21 +121,10 @@ fixed = np.round(1000 * fixed / fixed.max()).astype(np.int16)
 moving = np.roll(fixed, {shift}, axis=0) // 4
 """
 MONITOR = """
-monitor = RegistrationMonitor(fixed, moving, title="Demons")
+monitor = RegistrationMonitor(fixed, moving, title="Demons", pause=0.05)
 monitor
 """
-# The monitor may take half of the time, not a fiftieth: slow machines then show enough pictures too.
-WATCH = """
-import helpers.viewing.monitor
-helpers.viewing.monitor._SHARE = 0.5
-
-def watch(state):
-    started = time.perf_counter()
-    monitor(state)
-    time.sleep(0.02 + 2 * (time.perf_counter() - started))
-
-result = demons(fixed, moving, levels=2, iterations=25, tolerance=0, operators="numpy", callback=watch)
-"""
+WATCH = "result = demons(fixed, moving, levels=2, iterations=25, tolerance=0, callback=monitor)"
 
 
 def images(shape, shift):

@@ -643,6 +643,28 @@ def test_letters_choose_what_is_drawn_over_it(show, shots):
     assert sum(lines.evaluate(INK)["rows"]) == 0
 
 
+def test_the_echo_of_an_earlier_value_undoes_no_key(chromium):
+    """As a kernel sends it that has heard of the key before; a page has none, so the test says it."""
+    html = SHIFTED["RAS"].viewer().to_html()
+    page = open_html(chromium, html.replace("return model;", "return (window.model = model);"))
+    heard = """([key, ...echoes]) => {
+      const press = new KeyboardEvent("keydown", { key, bubbles: true });
+      document.querySelector("canvas[data-plane=axial]").dispatchEvent(press);
+      return echoes.map((echo) => (model.set("drawn", echo), model.get("drawn")));
+    }"""
+    assert page.evaluate(heard, ["n", "arrows"]) == ["nothing"]
+    page.evaluate(SETTLE)
+    assert page.get_by_label("drawn over it").input_value() == "nothing"
+    # Whoever insists, such as a linked widget, or is later than the kernel's hearing, is heard.
+    assert page.evaluate(heard, ["g", "arrows", "arrows"]) == ["grid", "arrows"]
+    page.evaluate(SETTLE)
+    assert page.get_by_label("drawn over it").input_value() == "arrows"
+    page.evaluate("model.set('drawn', 'grid')")
+    page.evaluate(SETTLE)
+    assert page.get_by_label("drawn over it").input_value() == "grid"
+    page.context.close()
+
+
 def test_zoomed_in_the_lines_stay_thin_and_their_canvas_small(show):
     page = show(SHIFTED["RAS"].viewer(), device_scale_factor=2)
     canvas = page.locator("canvas[data-plane=axial]")

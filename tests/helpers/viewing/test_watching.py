@@ -1,5 +1,6 @@
 """The monitor while a registration runs: its picture, its nodes and its curve; and how large pages become."""
 
+import itertools
 import re
 from types import SimpleNamespace
 
@@ -20,8 +21,10 @@ PAGE = 2_500_000
 
 @pytest.fixture(autouse=True)
 def time_for_each_picture(monkeypatch):
+    hours = itertools.count()
+    monkeypatch.setattr(module, "perf_counter", lambda: 3600 * next(hours))
+    monkeypatch.setattr(module, "_SHARE", 2)
     monkeypatch.setattr(module, "_WATCHED", 0)
-    monkeypatch.setattr(module, "perf_counter", lambda: 0.0)
 
 
 def noise(grid, seed=0):
