@@ -8,7 +8,7 @@ import numpy as np
 from IPython import get_ipython
 from traitlets import List, TraitError, TraitType, Unicode, observe, validate
 
-from helpers.viewing.comparison import PairWidget, difference_colours
+from helpers.viewing.comparison import PairWidget, difference_colours, difference_limit
 from helpers.viewing.picture import plane_colours
 from helpers.viewing.slices import (
     auto_window,
@@ -147,6 +147,8 @@ class RegistrationMonitor(PairWidget):
     def show(self, result):
         """Show what a registration found: warped image, difference, Jacobian and displacement.
 
+        The colours of the difference are for what is left of it, which may be little.
+
         Parameters
         ----------
         result : helpers.registration.demons.Demons
@@ -175,9 +177,11 @@ class RegistrationMonitor(PairWidget):
 
         layers = [*self._layers()[:2], ("moving", "warped", placed(warped))]
         layers.append(("jacobian", "Jacobian", placed(jacobian(displacement))))
-        for axis, component in enumerate(displacement):
-            layers.append(("field", f"displacement {'ijk'[axis]}", placed(component)))
+        axes = ("down", "right") if self._volume.is_picture else "ijk"
+        for axis, component in zip(axes, displacement, strict=False):
+            layers.append(("field", f"displacement {axis}", placed(component)))
         self._roles, self._names, self._volumes = zip(*layers, strict=True)
+        self._described["limit"] = residual_limit(*(volume.data for volume in self._volumes[:3]))
         self._last = None
         with self.hold_sync():
             self._frame = None
@@ -353,6 +357,11 @@ def z_window(data):
     with np.errstate(over="ignore", invalid="ignore"):
         mean, sd = (sample.mean(), sample.std()) if sample.size else (0.0, 1.0)
         return tuple((end - mean) / (sd or 1.0) for end in auto_window(data))
+
+
+def residual_limit(fixed, moving, warped):
+    """Return the difference of a result's strongest colours: what is left, unless that is next to nothing."""
+    return max(difference_limit(fixed, warped), difference_limit(fixed, moving) / 20)
 
 
 def jacobian_colours(jacobian, limit):

@@ -35,10 +35,11 @@ const HELP = [
   ["Page Up, Page Down", "next or previous slice (with Shift: by 10)"],
   ["Home, End", "first or last slice"],
   ["+, −, 0", "zoom in, zoom out, whole image"],
-  ["[, ], Space", "previous or next time point, play or pause"],
   ["Enter", "choose the voxel, like a click"],
-  ["C, O", "hide or show the crosshair, the overlay"],
+  ["C", "hide or show the crosshair"],
 ];
+const TIME_HELP = [["[, ], Space", "previous or next time point, play or pause"]];
+const OVERLAY_HELP = [["O", "hide or show the overlay"]];
 const COMPARE_HELP = [
   ["M", "next way to compare"],
   ["Space, or hold below", "hold or go on flickering"],
@@ -803,6 +804,8 @@ class Viewer {
   buildHelp() {
     const rows = [
       ...HELP,
+      ...(this.scene.times > 1 ? TIME_HELP : []),
+      ...(this.scene.roles.length > 1 && !this.compares && !this.registers ? OVERLAY_HELP : []),
       ...(this.compares ? COMPARE_HELP : []),
       ...(this.registers ? REGISTRATION_HELP : []),
     ].map(([keys, words]) => make("tr", {}, make("th", { scope: "row" }, keys), make("td", {}, words)));
@@ -1014,8 +1017,8 @@ class Viewer {
   /** Return which images of a registration can be seen: while it runs the warped one, too, and at its end all. */
   imagesThere() {
     const { images, names } = this.scene;
-    if (names.includes("warped")) return images;
-    return this.get("_frame") ? ["fixed", "moving", "warped"] : ["fixed", "moving"];
+    if (this.get("_frame")) return ["fixed", "moving", "warped"]; // also of a run that follows on a result
+    return names.includes("warped") ? images : ["fixed", "moving"];
   }
 
   /** Return which image of a registration is seen: as long as the chosen one is not there, the one nearest to it. */
@@ -1103,10 +1106,9 @@ class Viewer {
 
   /** Return the displaced nodes of a plane, from the field that came with the result. */
   field(plane, drawn) {
-    const components = [plane.along, plane.up].map((axis) =>
-      this.scene.names.indexOf(`displacement ${"ijk"[axis]}`),
-    );
-    if (components.includes(-1)) return null;
+    const first = this.scene.roles.indexOf("field");
+    if (first === -1) return null;
+    const components = [plane.along, plane.up].map((axis) => first + axis);
     const spacing = Math.max(1, Math.ceil(Math.max(plane.rows, plane.columns) / GRID_LINES));
     const places = (count) =>
       Array.from({ length: Math.floor((count - 1) / spacing) + 1 }, (_, n) => n * spacing);
@@ -1274,10 +1276,13 @@ class Viewer {
     else if (scene.unit === "mm")
       place += ` at ${mm.map((x) => (round(x * 10) / 10).toFixed(1)).join(", ")} mm from the first voxel`;
     if (scene.tilt > 0.5) place += ` (slices follow the voxel grid, tilted by ${Math.round(scene.tilt)}°)`;
-    const values = () =>
-      this.layers.map((layer, n) => this.valueText(layer, index, time, scene.names[n])).join("; ");
-    let value = this.answers() ? this.answer.text : values();
     const frame = this.get("_frame");
+    const layers = () => (frame ? this.layers.slice(0, 2) : this.layers); // not those of the run before
+    const values = () =>
+      layers()
+        .map((layer, n) => this.valueText(layer, index, time, scene.names[n]))
+        .join("; ");
+    let value = this.answers() && !(frame && scene.names.length > 2) ? this.answer.text : values();
     if (frame) value += `; level ${frame.level}, iteration ${frame.iteration}`;
     if (scene.times > 1) value += `; time point ${time}`;
     for (const [trait, whose] of this.windowsSeen()) {

@@ -383,8 +383,8 @@ def test_each_key_of_the_help_does_what_it_says(shown):
     viewer = shown(moving_case())
     volume = viewer.volume
     viewer.root.get_by_text("Keys, mouse and touch").click()
-    told = " ".join(viewer.root.locator(".slicewise-help th").all_inner_texts())
-    for key in ("arrow keys", "Page Up, Page Down", "Home, End", "+, −, 0", "[, ], Space", "Enter", "C, O"):
+    told = viewer.root.locator(".slicewise-help th").all_inner_texts()
+    for key in ("arrow keys", "Page Up, Page Down", "Home, End", "+, −, 0", "[, ], Space", "Enter", "C", "O"):
         assert key in told
     for plane in ("axial", "coronal", "sagittal"):
         across, up, along = plane_axes(volume, plane)

@@ -8,7 +8,7 @@ from scipy.ndimage import gaussian_filter
 
 from helpers.registration import jacobian
 from helpers.viewing.comparison import MODES, combine, difference_colours, difference_limit
-from helpers.viewing.monitor import jacobian_colours
+from helpers.viewing.monitor import jacobian_colours, residual_limit
 from helpers.viewing.slices import BACKGROUND, auto_window, plane_axes, plane_slice, to_rgb
 from helpers.viewing.volume import as_volume
 from tests.browser.pages import known
@@ -143,7 +143,7 @@ def registered(fixed, moving, result, shown, plane, index):
         return plane_slice(known(as_volume(data[name])), plane, index)
 
     if shown == "difference":
-        limit = difference_limit(as_volume(fixed).data, as_volume(moving).data)
+        limit = residual_limit(fixed, moving, result["warped"])
         return difference_colours(cut("fixed").astype(float), cut("warped").astype(float), limit)
     if shown == "Jacobian":
         return jacobian_colours(cut("Jacobian"), 1.0)
@@ -215,6 +215,13 @@ def test_a_registration_is_watched_and_then_browsed(notebook, lab, shots, shape,
     for theme in ("Dark", "Light"):
         notebook.in_theme(theme)
         notebook.page.screenshot(path=shots / f"monitor_lab_{len(shape)}d_{theme.lower()}.png")
+    # A run that follows shows nothing of that result, although its Jacobian was seen last.
+    notebook.run(WATCH)
+    assert notebook.value("monitor.shown") == "Jacobian"
+    assert notebook.viewer.get_by_label("image", exact=True).input_value() == "warped"
+    readout = notebook.viewer.locator(".slicewise-readout")
+    expect(readout).to_contain_text("level 1, iteration 25")
+    assert not {"warped", "Jacobian", "displacement"} & set(readout.inner_text().split())
 
 
 @pytest.mark.parametrize("where", ["a plane", "a list"])

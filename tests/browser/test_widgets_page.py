@@ -18,7 +18,7 @@ from helpers import RegistrationMonitor, compare
 from helpers.registration import jacobian
 from helpers.viewing import explore
 from helpers.viewing.comparison import MODES, combine, difference_colours, difference_limit
-from helpers.viewing.monitor import IMAGES, jacobian_colours
+from helpers.viewing.monitor import IMAGES, jacobian_colours, residual_limit
 from helpers.viewing.slices import auto_window, map_colours, pixel_of, plane_axes, plane_slice, to_rgb
 from helpers.viewing.volume import as_volume
 from tests.browser.pages import ADDRESS, CONTRASTS, SETTLE, image_of, known, open_html, pixels_of
@@ -482,6 +482,10 @@ class Found:
         result = SimpleNamespace(warped=self.warped, displacement=self.displacement, history=history)
         return RegistrationMonitor(self.fixed, self.moving, **self.options).show(result)
 
+    def limit(self):
+        fixed, moving = as_volume(self.fixed).data, as_volume(self.moving).data
+        return residual_limit(fixed, moving, np.reshape(self.warped, fixed.shape))
+
     def expected(self, shown, plane, index):
         """Return what the pure functions draw."""
         fixed, moving = as_volume(self.fixed), as_volume(self.moving)
@@ -494,7 +498,7 @@ class Found:
             return to_rgb(cut(fixed.data), auto_window(fixed.data))
         if shown == "difference":
             values = [cut(data).astype(float) for data in (fixed.data, self.warped)]
-            return difference_colours(*values, difference_limit(fixed.data, moving.data))
+            return difference_colours(*values, self.limit())
         if shown == "Jacobian":
             return jacobian_colours(cut(jacobian(self.displacement)), 1.0)
         return to_rgb(cut({"moving": moving.data, "warped": self.warped}[shown]), auto_window(moving.data))
@@ -703,8 +707,10 @@ def test_the_curve_and_the_colour_bar_tell_their_numbers(show):
     assert "from 1.0 to 0.086 in 12 steps on 2 levels" in curve.get_attribute("aria-label")
     bar = page.locator(".slicewise-colours")
     assert not bar.is_visible()
-    limit = difference_limit(*(as_volume(data).data for data in (FIELDS["RAS"].fixed, FIELDS["RAS"].moving)))
-    for key, name, centre, reach in (("4", "fixed − warped: ", 0, limit), ("5", "Jacobian: ", 1, 1)):
+    for key, name, centre, reach in (
+        ("4", "fixed − warped: ", 0, FIELDS["RAS"].limit()),
+        ("5", "Jacobian: ", 1, 1),
+    ):
         page.locator("canvas[data-plane=axial]").press(key)
         page.evaluate(SETTLE)
         assert bar.is_visible()

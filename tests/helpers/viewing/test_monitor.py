@@ -15,7 +15,7 @@ from helpers import RegistrationMonitor
 from helpers.registration import demons
 from helpers.viewing import monitor as module
 from helpers.viewing import widget
-from helpers.viewing.monitor import FOLDED, jacobian_colours
+from helpers.viewing.monitor import FOLDED, jacobian_colours, residual_limit
 from helpers.viewing.slices import auto_window, to_levels
 
 RNG = np.random.default_rng(0)
@@ -349,6 +349,28 @@ def test_a_bad_result_gets_one_sentence_and_changes_nothing(other, error, words)
     assert all(
         getattr(monitor, name) is value or getattr(monitor, name) == value for name, value in before.items()
     )
+
+
+def test_what_is_left_has_colours_of_its_own():
+    fixed, moving = np.zeros((10, 10)), np.full((10, 10), 100.0)
+    for left, limit in ((50.0, 50.0), (-7.0, 7.0), (1e-6, 5.0)):  # next to nothing is not blown up
+        warped = fixed - left
+        monitor = RegistrationMonitor(fixed, moving)
+        assert monitor._scene["limit"] == 100
+        field = np.zeros((2, 10, 10))
+        monitor.show(SimpleNamespace(warped=warped, displacement=field, history=[]))
+        assert monitor._scene["limit"] == pytest.approx(limit)
+        assert residual_limit(fixed, moving, warped) == pytest.approx(limit)
+
+
+@pytest.mark.parametrize(
+    ("image", "axes"), [(np.eye(9), ["down", "right"]), (straight("PSL"), ["i", "j", "k"])], ids=["2D", "3D"]
+)
+def test_displacements_are_named_as_the_axes_are(image, axes):
+    monitor, shape = RegistrationMonitor(image, image), image.shape
+    field = np.zeros((len(shape), *shape))
+    monitor.show(SimpleNamespace(warped=np.zeros(shape), displacement=field, history=[]))
+    assert list(monitor._names[4:]) == [f"displacement {axis}" for axis in axes]
 
 
 def test_what_is_no_result_is_told_by_its_type():

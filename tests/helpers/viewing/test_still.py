@@ -15,7 +15,7 @@ from scipy.ndimage import find_objects, label
 from helpers import RegistrationMonitor, SliceViewer, compare
 from helpers.registration import jacobian
 from helpers.viewing.comparison import combine, difference_colours, difference_limit
-from helpers.viewing.monitor import jacobian_colours
+from helpers.viewing.monitor import jacobian_colours, residual_limit
 from helpers.viewing.slices import PLANES, OverlayStyle, map_colours, plane_axes, plane_slice, to_rgb
 from helpers.viewing.volume import as_volume
 
@@ -258,7 +258,7 @@ def test_a_monitor_shows_what_was_found(shown, radiological):
             plane, radiological, fixed=fixed, moving=moving, warped=warped, Jacobian=jacobian(displacement)
         )
         if shown == "difference":
-            limit = difference_limit(fixed, moving)
+            limit = residual_limit(fixed, moving, warped)
             expected = difference_colours(cuts["fixed"], cuts["warped"], limit)
         elif shown == "Jacobian":
             expected = jacobian_colours(cuts["Jacobian"], 1.0)
