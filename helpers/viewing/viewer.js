@@ -566,6 +566,7 @@ class Viewer {
     this.note = make("div", { class: "slicewise-note" });
     this.place = make("div");
     this.value = make("div");
+    this.readout = make("div", { class: "slicewise-readout" }, this.place, this.value);
     this.spoken = make("div", { class: "slicewise-spoken", "aria-live": "polite" });
     this.root = make(
       "div",
@@ -574,7 +575,7 @@ class Viewer {
       stage,
       ...(this.registers ? [this.buildCurve()] : []),
       this.note,
-      make("div", { class: "slicewise-readout" }, this.place, this.value),
+      this.readout,
       this.spoken,
       this.buildControls(),
       this.buildHelp(),
@@ -824,6 +825,8 @@ class Viewer {
     if (!this.scene?.roles) return;
     this.drawCurve();
     const room = this.root.clientWidth;
+    this.reserve(room !== this.room);
+    this.room = room;
     const stacked = room < NARROW;
     this.stack(stacked);
     const apart = this.apart();
@@ -845,6 +848,13 @@ class Viewer {
       canvas.style.height = `${plane.height * this.scale}px`;
     }
     this.showZoom();
+  }
+
+  /** Keep the room of the longest read-out so far, so that the sliders below stay under the hand. */
+  reserve(anew) {
+    const { style } = this.readout;
+    if (anew) style.minHeight = "";
+    style.minHeight = `${this.readout.offsetHeight}px`;
   }
 
   /** Where planes stand one under the other, let the sliders that turn them, and time, stand right below. */

@@ -783,6 +783,27 @@ def test_a_narrow_screen_needs_no_sideways_scrolling(shown, shots):
     viewer.page.screenshot(path=shots / "viewer_page_narrow.png", full_page=True)
 
 
+@pytest.mark.parametrize("width", [360, 390, 600, 720, 1000])
+def test_what_is_below_the_planes_stays_under_the_hand(shown, width):
+    image = nib.Nifti1Image(RNG.integers(-1000, 1500, SHAPE, np.int16), np.diag([-9.5, 15.25, 11.75, 1]))
+    case = Case(image, RNG.normal(size=SHAPE), {"window": (-1000, 1500)})
+    viewer = shown(case, viewport={"width": width, "height": 900})
+    readout, zoom = viewer.root.locator(".slicewise-readout"), viewer.control("zoom")
+
+    def heights(slider, values):
+        for value in values:
+            slider.fill(str(value))
+            viewer.page.evaluate(SETTLE)
+            top = zoom.bounding_box()["y"] - viewer.root.bounding_box()["y"]
+            yield readout.bounding_box()["height"], top
+
+    walk = [*range(SHAPE[1]), *range(SHAPE[1])[::-1]]
+    lines, tops = zip(*heights(viewer.root.locator("input[type=range]").nth(1), walk), strict=True)
+    assert (np.diff(lines) >= 0).all()  # it may come to tell more, but never gives up its room
+    _, tops = zip(*heights(zoom, np.linspace(1, 16, 31)), strict=True)
+    assert np.ptp(tops) < 1
+
+
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_text_is_legible(shown, shots, scheme):
     case = Case(phantom(straight("PSL")), RNG.normal(size=(11, 7, 9)), {"title": "A phantom"})
