@@ -48,8 +48,8 @@ class RegistrationMonitor(PairWidget):
     plane, cmap, radiological, title
         As of `SliceViewer`.
     pause : float
-        Seconds to wait at each iteration, so that one can watch a run that would be over too soon. All
-        iterations are then drawn. By default none waits, and those are drawn for which there is time.
+        Seconds to wait at each iteration, from 0, so that one can watch a run that would be over too soon.
+        All iterations are then drawn. At 0 none waits, and those are drawn for which there is time.
 
     Attributes
     ----------
@@ -64,7 +64,7 @@ class RegistrationMonitor(PairWidget):
     Raises
     ------
     TypeError, ValueError, FileNotFoundError
-        If the images are not usable or lie on different grids, or the pause is no such number.
+        If the images are not usable or lie on different grids, or the pause is not a number from 0.
 
     Notes
     -----
