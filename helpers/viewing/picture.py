@@ -207,14 +207,15 @@ def _draw_scale_bar(draw, volume, scale, size):
 def _draw_colour_bar(canvas, draw, style, right):
     """Draw the colours of a map with the values at their ends, if there is room; return as above."""
     y, width, height = canvas.height - _FOOT // 2 - 2, 120, 10
-    low, high = f"{-style.limit:.3g}", f"{style.limit:.3g}"
+    ends = [sign * style.limit for sign in style.signs]
+    low, high = (f"{end:.3g}" for end in ends)
     left = int(right - draw.textlength(high, _font(14)) - 6 - width)
     end = left - 6 - draw.textlength(low, _font(14))
     if end < _MARGIN:
         return right
     draw.text((right, y), high, _TEXT, _font(14), anchor="rm")
     draw.text((left - 6, y), low, _TEXT, _font(14), anchor="rm")
-    values = np.linspace(-style.limit, style.limit, width)
+    values = np.linspace(*ends, width)
     colours = np.where(np.abs(values)[:, None] < style.threshold, 0, map_colours(values, style.limit))
     bar = np.broadcast_to(colours.astype(np.uint8), (height, width, 3))
     canvas.paste(Image.fromarray(np.ascontiguousarray(bar)), (left, y - height // 2))

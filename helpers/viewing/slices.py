@@ -61,12 +61,16 @@ class OverlayStyle:
         Map values v with abs(v) < threshold are clear.
     opacity : float
         From 0 (clear) to 1.
+    signs : tuple of 2 ints
+        Where the map's colour bar begins and ends, in limits: (-1, 1), or of a map of one sign (0, 1) or
+        (-1, 0).
     """
 
     kind: str
     limit: float = 1.0
     threshold: float = 0.0
     opacity: float = 0.7
+    signs: tuple = (-1, 1)
 
 
 def check_plane(plane):
@@ -299,7 +303,9 @@ def overlay_style(data):
     lowest, highest = np.percentile(sample, (0.1, 99.9), method="nearest")  # whose steps cannot overflow
     if min(-lowest, highest) < _LOW * limit:  # one sign, but for an interpolation's overshoot
         threshold = _LOW * limit
-    return OverlayStyle("map", limit=limit, threshold=threshold)
+    lowest, highest = data_range(data)  # a few voxels do not change the threshold, and yet have a colour
+    signs = -int(lowest <= -_LOW * limit), int(highest >= _LOW * limit)
+    return OverlayStyle("map", limit=limit, threshold=threshold, signs=signs)
 
 
 def to_rgb(plane, window, cmap="gray", overlay=None, style=None):

@@ -42,7 +42,7 @@ const TIME_HELP = [["[, ], Space", "previous or next time point, play or pause"]
 const OVERLAY_HELP = [["O", "hide or show the overlay"]];
 const COMPARE_HELP = [
   ["M", "next way to compare"],
-  ["Space, or hold below", "hold or go on flickering"],
+  ["Space, or the button hold", "hold or go on flickering"],
 ];
 const MOUSE_HELP =
   "Click or drag to move the crosshair; then the wheel turns the slices. Drag with Shift or the right button: " +
@@ -365,6 +365,9 @@ const isShortcut = (event) =>
 
 let count = Math.floor(Math.random() * 2 ** 40); // for ids: on a website each viewer runs a module of its own
 
+/** Let an input be used, or not. */
+const usable = (input) => (on) => (input.disabled = !on);
+
 /** Make a labelled native range input. `text` says a value in words. */
 function makeSlider(name, { min, max, step }, text, onInput) {
   const id = `slicewise-${count++}`;
@@ -383,7 +386,7 @@ function makeSlider(name, { min, max, step }, text, onInput) {
     output.value = words;
     input.setAttribute("aria-valuetext", words);
   };
-  return { parts: [make("label", { for: id }, name), input, output], show, range };
+  return { parts: [make("label", { for: id }, name), input, output], show, range, usable: usable(input) };
 }
 
 /** Make a labelled native list. */
@@ -398,7 +401,7 @@ function makeList(name, options, onInput) {
   const offer = (there) => {
     for (const option of select.options) option.disabled = !there.includes(option.value);
   };
-  return { parts: [make("label", { for: id }, name), select], show, offer };
+  return { parts: [make("label", { for: id }, name), select], show, offer, usable: usable(select) };
 }
 
 // ---- The viewer ----------------------------------------------------------------------------------------
@@ -568,16 +571,18 @@ class Viewer {
     this.value = make("div");
     this.readout = make("div", { class: "slicewise-readout" }, this.place, this.value);
     this.spoken = make("div", { class: "slicewise-spoken", "aria-live": "polite" });
+    const [choices, controls] = this.buildControls();
     this.root = make(
       "div",
       { class: "slicewise-viewer", role: "group", "aria-label": scene.subject },
       ...(scene.title ? [make("div", { class: "slicewise-title" }, scene.title)] : []),
+      ...choices,
       stage,
       ...(this.registers ? [this.buildCurve()] : []),
       this.note,
       this.readout,
       this.spoken,
-      this.buildControls(),
+      controls,
       this.buildHelp(),
     );
     this.root.addEventListener("wheel", (event) => this.onWheel(event), { passive: false });
@@ -590,12 +595,13 @@ class Viewer {
     this.observer.disconnect();
     this.observer.observe(this.root);
     // All that takes its place before the planes are drawn.
-    for (const show of this.controls) show();
+    this.showControls();
     if (this.legend) this.drawColourBar();
     if (this.compares) this.showMode();
     else this.layOut();
     // A new scene in a viewer, such as a registration's result, has the same parts in the same order.
-    focusable()[focused]?.focus({ preventScroll: true });
+    const next = focusable()[focused];
+    (next?.disabled ? this.panels[0].canvas : next)?.focus({ preventScroll: true });
   }
 
   /** Build one plane of layer `n`: caption, letters, canvas, crosshair. */
@@ -669,15 +675,16 @@ class Viewer {
     if (this.legend.hidden || state === this.colourBarState) return;
     this.colourBarState = state;
     const [centre, reach] = shown === "Jacobian" ? [1, limitJacobian] : [0, limit];
+    const [from, to] = this.scene.signs ?? [-1, 1]; // a map may have one only
     const name = {
       map: "",
       difference: `fixed − ${this.registers ? "warped" : "moving"}: `,
       Jacobian: "Jacobian: ",
     }[shown];
-    const [low, high] = [centre - reach, centre + reach].map((value) => short(Number(value.toPrecision(3))));
+    const [low, high] = [from, to].map((sign) => short(Number((centre + sign * reach).toPrecision(3))));
     this.ends[0].textContent = `${name}${low}`;
     this.ends[1].textContent = high;
-    const values = Array.from({ length: 256 }, (_, n) => reach * (n / 127.5 - 1));
+    const values = Array.from({ length: 256 }, (_, n) => reach * (from + ((to - from) * n) / 255));
     const lut = mapLut(values, reach, shown === "map" ? this.get("threshold") : 0, coloursOf(mapColours));
     const context = this.colourBar.getContext("2d");
     const bar = context.createImageData(256, 1);
@@ -685,9 +692,11 @@ class Viewer {
     context.putImageData(bar, 0, 0);
   }
 
+  /** Build what chooses the image, to stand above it as its height depends on the choice, and all else. */
   buildControls() {
     const { scene } = this;
     this.controls = [];
+    const choices = [];
     const moves = [];
     const looks = [];
     const add = (column, control, name) => {
@@ -714,35 +723,36 @@ class Viewer {
       );
       moves.at(-1).dataset.across = axis;
     });
-    const share = (name, trait) => {
+    const share = (column, name, trait) => {
       const percent = (value) => `${Math.round(value * 100)} %`;
       const slider = makeSlider(name, { min: 0, max: 1, step: 0.05 }, percent, (value) =>
         this.set({ [trait]: value }),
       );
-      add(looks, slider, () => this.get(trait));
+      add(column, slider, () => this.get(trait));
     };
     if (this.registers) {
       const image = makeList("image", scene.images, (shown) => this.set({ shown }));
-      add(looks, image, () => (image.offer(this.imagesThere()), this.imageShown()));
+      add(choices, image, () => (image.offer(this.imagesThere()), this.imageShown()));
       const drawing = makeList("drawn over it", scene.drawings, (drawn) => this.set({ drawn }));
-      add(looks, drawing, () => (drawing.offer(this.drawingsThere()), this.drawnOver()));
+      add(choices, drawing, () => (drawing.offer(this.drawingsThere()), this.drawnOver()));
     } else if (this.compares) {
       add(
-        looks,
+        choices,
         makeList("compare", scene.modes, (mode) => this.set({ mode })),
         () => this.get("mode"),
       );
-      share("moving share", "mix");
-      this.shareRow = looks.at(-1);
+      share(choices, "moving share", "mix");
+      this.shareRow = choices.at(-1);
       this.holdButton = make("button", { type: "button", "aria-pressed": "false" }, "❚❚ hold");
       this.holdButton.addEventListener("click", () => this.flicker(!this.flickering));
       this.holdRow = make("div", { class: "slicewise-control" }, make("span"), this.holdButton);
-      looks.push(this.holdRow);
-    } else if (scene.roles.length > 1) share("overlay opacity", "opacity");
+      choices.push(this.holdRow);
+    } else if (scene.roles.length > 1) share(looks, "overlay opacity", "opacity");
     if (scene.roles[1] === "map") {
       const range = { min: 0, max: scene.limit, step: scene.limit / 200 };
       const words = (value) => short(Number(value.toPrecision(3)));
-      const slider = makeSlider("threshold ±", range, words, (threshold) => this.set({ threshold }));
+      const name = scene.signs[0] ? "threshold ±" : "threshold";
+      const slider = makeSlider(name, range, words, (threshold) => this.set({ threshold }));
       add(looks, slider, () => this.get("threshold"));
     }
     if (scene.windows.length) this.addWindowControls(looks, add);
@@ -754,11 +764,11 @@ class Viewer {
     this.moves = moves;
     this.movesColumn = make("div", {}, ...moves);
     const columns = [this.movesColumn, make("div", {}, ...looks)];
-    return make(
-      "div",
-      { class: "slicewise-controls" },
-      ...columns.filter((column) => column.childElementCount),
-    );
+    const block = (parts) => make("div", { class: "slicewise-controls" }, ...parts);
+    return [
+      choices.length ? [block(choices)] : [],
+      block(columns.filter((column) => column.childElementCount)),
+    ];
   }
 
   /** Add the named windows, the sliders of the windows' ends, and the colour maps. */
@@ -771,14 +781,16 @@ class Viewer {
     const choose = (name) => this.set(Object.fromEntries(each(name)));
     const isChosen = ([name]) =>
       each(name).every(([trait, ends]) => String(ends) === String(this.get(trait)));
-    const named = () => windows.find(isChosen)?.[0] ?? BY_HAND;
+    const some = () => this.windowsSeen().length > 0;
+    const named = () => (list.usable(some()), windows.find(isChosen)?.[0] ?? BY_HAND);
     const list = makeList("window", [...windows.map(([name]) => name), BY_HAND], choose);
     list.offer(windows.map(([name]) => name)); // the last is not chosen: it says that the sliders were moved
     add(column, list, named);
     this.addEnds(column, add, "window", windows, windowsMoving ? "fixed " : "");
     if (windowsMoving) this.addEnds(column, add, "window_moving", windowsMoving, "moving ");
     const colours = makeList("colour map", Object.keys(this.get("_cmaps")), (cmap) => this.set({ cmap }));
-    add(column, colours, () => this.get("cmap"));
+    const live = () => this.registers && this.get("_frame") && this.imageShown() === "warped"; // in greys
+    add(column, colours, () => (colours.usable(some() && !live()), this.get("cmap")));
   }
 
   /** Add the sliders of a window's two ends. */
@@ -796,6 +808,7 @@ class Viewer {
       const slider = makeSlider(whose + name, { min, max, step: "any" }, words, setEnd(end));
       add(column, slider, () => {
         const [low, high] = this.get(trait);
+        slider.usable(this.isSeen(trait));
         slider.range(Math.min(min, low), Math.max(max, high)); // of both ends, so that they can be compared
         return this.get(trait)[end];
       });
@@ -936,9 +949,16 @@ class Viewer {
   /** Write all that stands around the planes. */
   showWords() {
     for (const panel of this.panels) if (!panel.n || this.apart()) this.writeCaption(panel);
-    for (const show of this.controls) show();
+    this.showControls();
     this.showReadout();
     this.rest();
+  }
+
+  /** Show the controls' values. Where the one in use cannot be used any more, the keys go to a plane. */
+  showControls() {
+    const used = document.activeElement;
+    for (const show of this.controls) show();
+    if (used?.disabled && this.root.contains(used)) this.panels[0].canvas.focus({ preventScroll: true });
   }
 
   /** Make the tables from codes to colours anew, where what they depend on has changed. */
@@ -1074,6 +1094,11 @@ class Viewer {
       ["window_moving", "of moving "],
     ];
     return this.get("mode") === "difference" ? [] : both;
+  }
+
+  /** Tell whether something is seen through a window. */
+  isSeen(trait) {
+    return this.windowsSeen().some(([seen]) => seen === trait);
   }
 
   /** Return a field that came as bytes, as `field` does. */
@@ -1479,7 +1504,7 @@ class Viewer {
     this.zoom = Math.min(Math.max(zoom, 1), MOST_ZOOM);
     if (this.zoom < 1.01) this.zoom = 1;
     this.showZoom();
-    for (const show of this.controls) show();
+    this.showControls();
   }
 
   nextMode() {
@@ -1525,7 +1550,7 @@ class Viewer {
     const adjust = ({ clientX, clientY }) => {
       const [low, high] = from.window;
       const windows = trait === "window" ? this.scene.windows : this.scene.windowsMoving;
-      if (!windows.length) return;
+      if (!this.isSeen(trait)) return;
       // Far beyond the values all is black or white, and no way back is in sight.
       const [min, max] = rangeOf(windows);
       const within = (value, least, most) => Math.min(Math.max(value, least), most);

@@ -110,7 +110,7 @@ class SliceViewer(VolumeWidget):
             layers.append((self._style.kind, "overlay", overlay))
             look = {"opacity": self._style.opacity, "threshold": self._style.threshold}
         if self._style is not None and self._style.kind == "map":
-            look["limit"] = self._style.limit
+            look |= {"limit": self._style.limit, "extra": {"signs": list(self._style.signs)}}
         super().__init__(
             layers,
             plane=plane,

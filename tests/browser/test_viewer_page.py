@@ -14,6 +14,7 @@ from helpers.viewing.slices import (
     CT_WINDOWS,
     auto_window,
     ct_window,
+    map_colours,
     overlay_style,
     pixel_of,
     plane_axes,
@@ -697,6 +698,26 @@ def test_windows_colours_and_overlays_are_chosen_below(shown):
     viewer.control("k").focus()
     viewer.press("Home", "ArrowRight", "ArrowRight")
     assert viewer.index[2] == 2
+
+
+@pytest.mark.parametrize("sign", [1, -1])
+def test_the_colour_bar_of_a_map_of_one_sign_begins_at_zero(shown, sign):
+    probability = np.linspace(0, sign, np.prod(SHAPE)).reshape(SHAPE)
+    viewer = shown(Case(RNG.integers(0, 900, SHAPE, np.int16), probability))
+    told = viewer.root.locator(".slicewise-foot > span:has(canvas) > span")
+    limit = overlay_style(probability).limit
+    ends = [0, limit] if sign > 0 else [-limit, 0]
+    viewer.page.evaluate(SETTLE)
+    assert [float(end) for end in told.all_inner_texts()] == pytest.approx(ends, rel=1e-2)
+    bar = viewer.root.locator(".slicewise-foot canvas").evaluate(
+        "(canvas) => [...canvas.getContext('2d').getImageData(0, 0, canvas.width, 1).data]"
+    )
+    drawn, values = np.reshape(bar, (-1, 4)), np.linspace(*ends, 256)
+    seen = np.abs(values) >= overlay_style(probability).threshold
+    np.testing.assert_array_equal(drawn[:, 3], 255 * seen)
+    one_level = 6  # of a colour's numbers, as rounding may differ
+    np.testing.assert_allclose(drawn[seen, :3], map_colours(values[seen], limit), atol=one_level)
+    viewer.control("threshold" if sign > 0 else "threshold ±").wait_for()
 
 
 # ---- For everyone: without a mouse, without sight, without scripts, on any page ----

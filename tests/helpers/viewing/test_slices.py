@@ -343,6 +343,12 @@ def test_a_map_of_one_sign_shows_all_but_the_weakest():
         style = overlay_style(sign * probability)
         assert style.limit == pytest.approx(1, abs=0.01)
         assert style.threshold == pytest.approx(0.05, abs=0.001)
+        assert style.signs == (min(sign, 0), max(sign, 0))
+    assert overlay_style(z).signs == (-1, 1)
+    probability[3:5, 3:5, 3:4] = -4  # four voxels of 8000, which the percentiles leave out
+    style = overlay_style(probability)
+    assert (style.threshold < 0.1, style.signs) == (True, (-1, 1))
+    assert overlay_style(probability.clip(0) - 0.02).signs == (0, 1)
     assert overlay_style(probability - 0.02).threshold < 0.1  # an interpolation that overshoots
     assert overlay_style(np.where(rng.random(z.shape) < 0.01, -1.0, 0) + probability).threshold > 0.8
 

@@ -202,6 +202,22 @@ def test_the_colour_bar_goes_from_the_lowest_to_the_highest_value():
     assert low < columns[0] and columns[-1] < high
 
 
+@pytest.mark.parametrize("sign", [1, -1])
+def test_the_colour_bar_of_one_sign_begins_at_zero(sign):
+    viewer = SliceViewer(np.ones((40, 40, 40)), sign * np.linspace(0, 8, 64000).reshape(40, 40, 40))
+    limit = viewer._style.limit
+    viewer.threshold = limit / 2
+    foot = still(viewer)[-26:]
+    row = np.argmax((np.ptp(foot, axis=2) > 60).sum(axis=1))
+    columns = np.flatnonzero(np.ptp(foot[row], axis=1) > 60)
+    strongest = foot[row, columns[-1 if sign > 0 else 0]]
+    np.testing.assert_array_equal(strongest, map_colours(np.array(sign * limit), limit))
+    ends = [0, limit] if sign > 0 else [-limit, 0]
+    low, high = (place_of(foot, f"{value:.3g}", FOOT)[1] for value in ends)
+    middle = (low + high) / 2
+    assert columns[0] > middle - 20 if sign > 0 else columns[-1] < middle + 20  # the weak half is clear
+
+
 FIXED, MOVING = noise(straight("PSL"), seed=1), noise(straight("PSL"), seed=2)
 INDEX, LOOK = (2, 5, 6), {"fixed": (0, 8), "moving": (-3, 12)}
 
