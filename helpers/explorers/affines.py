@@ -59,6 +59,7 @@ def affine_builder(img):
     return explore(
         draw,
         title="Build an affine",
+        kept=["order"],
         shift_x=slider(start[0]),
         shift_y=slider(start[1]),
         rotation=(-180, 180, 5, 0),

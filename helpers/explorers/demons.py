@@ -77,7 +77,7 @@ def field_explorer(picture):
         text += f"Folded: {100 * folded:.1f} % of the pixels." if folded else "Nothing is folded."
         return figure, text
 
-    return explore(draw, title="A displacement field", kind=list(KINDS), amount=(-10, 10, 1, 3))
+    return explore(draw, title="A displacement field", kind=list(KINDS), amount=(-10, 10, 2, 4))
 
 
 def force_explorer():
@@ -111,9 +111,10 @@ def force_explorer():
     return explore(
         draw,
         title="The force of one voxel",
+        kept=["difference_term"],
         difference=(-2.0, 2.0, 0.25, 1.0),
         gradient_down=(-1.0, 1.0, 0.125, 0.5),
-        gradient_right=(-1.0, 1.0, 0.125, 0.25),
+        gradient_right=(-1.0, 1.0, 0.125, 0.0),
         difference_term=True,
     )
 

@@ -25,8 +25,6 @@ MODES = {
     "mirror": "reflect",
     "wrap": "wrap",
 }
-WEIGHTS = ("none", "top left", "top", "top right", "left", "centre", "right", "bottom left", "bottom",
-           "bottom right")  # fmt: skip
 FILTERS = ("mean", "median", "Gaussian")
 SIZES = (1, 3, 5, 7, 9, 11)
 DARK, NOISE_SD, DUST = 60.0, 6.0, 0.03
@@ -100,17 +98,16 @@ def kernel_editor(patch, kernels):
     Returns
     -------
     helpers.viewing.explore.Explorer
-        Among its controls are ``change_weight`` and ``to``, which give one weight another value,
-        and ``turn_kernel``: by half a circle, as convolution does, or not, which is correlation.
+        Among its controls are ``add_to_centre``, which changes the weight in the middle, and ``turn_kernel``:
+        by half a circle, as convolution does, or not, which is correlation.
     """
     patch = np.asarray(patch, float)
     kernels = {name: np.asarray(kernel, float) for name, kernel in kernels.items()}
     n_rows, n_columns = patch.shape
 
-    def draw(kernel, border, row, column, change_weight, to, turn_kernel):
+    def draw(kernel, row, column, border, add_to_centre, turn_kernel):
         weights = kernels[kernel].copy()
-        if change_weight != "none":
-            weights.flat[WEIGHTS.index(change_weight) - 1] = to
+        weights[1, 1] += add_to_centre
         laid = weights[::-1, ::-1] if turn_kernel else weights
         padded = np.pad(patch, 1, mode=MODES[border])
         products = padded[row : row + 3, column : column + 3] * laid
@@ -137,12 +134,12 @@ def kernel_editor(patch, kernels):
     return explore(
         draw,
         title="One kernel, one pixel, every product",
+        kept=["kernel"],
         kernel=list(kernels),
-        border=list(MODES),
         row=(0, n_rows - 1, 1, n_rows // 2),
         column=(0, n_columns - 1, 1, n_columns // 2),
-        change_weight=list(WEIGHTS),
-        to=(-4.0, 9.0, 0.5, 1.0),
+        border=list(MODES),
+        add_to_centre=(-2, 2, 1, 0),
         turn_kernel=True,
     )
 
@@ -296,6 +293,7 @@ def _margins(left, bottom, between):
 
 
 def _short(value, digits=3):
+    value = round(float(value), 9) + 0.0  # what is left of ninths that add up to nothing is nothing
     return f"{value:.{digits}g}".replace("-", "−")
 
 

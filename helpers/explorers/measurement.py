@@ -62,10 +62,11 @@ def ventricle_explorer(film, segment, seed, sampling_mm):
     return explore(
         draw,
         title="The object under the seed",
+        kept=["bridge_mm"],
         threshold=(40, 120, 5, 60),
         slice=(0, n_slices - 1, 1, n_slices // 2),
         frame=(0, n_frames - 1, 1, 0),
-        bridge_mm=(0, 12, 2, 0),
+        bridge_mm=(0, 12, 4, 0),
     )
 
 

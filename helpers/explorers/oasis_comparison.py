@@ -73,6 +73,7 @@ def align_by_hand(fixed, scans, move, threshold):
     return explore(
         draw,
         title="Align by hand",
+        kept=["scan"],
         rotation=(-30, 30, 1, 0),
         shift_i=(-15, 15, 1, 0),
         shift_j=(-15, 15, 1, 0),

@@ -19,6 +19,12 @@ function make(tag, attributes = {}, ...children) {
   return element;
 }
 
+/** Return the name of a control as it is read. */
+const spoken = (name) => name.replaceAll("_", " ");
+
+/** Return words as a list in a sentence. */
+const listed = (words) => new Intl.ListFormat("en-GB").format(words);
+
 /** Keep single keys from JupyterLab, where "d d" would delete the cell; Shift+Enter may run it. */
 function keepFromNotebook(event) {
   const shortcut =
@@ -43,14 +49,12 @@ class Explorer {
       make("div", { class: "slicewise-scroll" }, this.image),
       this.text,
     ];
-    if (this.pictures && !model.get("together"))
-      parts.push(
-        make(
-          "p",
-          { class: "slicewise-note" },
-          "On this page one control moves at a time; in JupyterLab all do.",
-        ),
-      );
+    const kept = model.get("kept"); // only on a web page
+    const alone = kept ? this.controls.map(({ name }) => name).filter((name) => !kept.includes(name)) : [];
+    if (alone.length > 1) {
+      const note = `On this page only one of ${listed(alone.map(spoken))} can be away from its start; in JupyterLab all can.`;
+      parts.push(make("p", { class: "slicewise-note" }, note));
+    }
     const name = title ? { "aria-label": title } : {};
     const root = make(
       "div",
@@ -72,7 +76,7 @@ class Explorer {
   /** Build one labelled native control. On a web page a slider has the positions whose pictures are there. */
   build(control) {
     const id = `slicewise-${count++}`;
-    const label = make("label", { for: id }, control.name.replaceAll("_", " "));
+    const label = make("label", { for: id }, spoken(control.name));
     const { kind, positions } = control;
     let input;
     let read;
@@ -114,13 +118,13 @@ class Explorer {
     };
   }
 
-  /** Take a new value. Where pictures of combinations are missing, the other controls go back to their start. */
+  /** Take a new value. Where pictures of combinations are missing, other controls go back to their start. */
   turn({ name }, value) {
-    let values = { ...this.model.get("values"), [name]: value };
-    if (this.pictures && !this.model.get("together"))
-      values = Object.fromEntries(
-        this.controls.map((other) => [other.name, other.name === name ? value : other.start]),
-      );
+    const values = { ...this.model.get("values"), [name]: value };
+    const kept = this.model.get("kept");
+    if (kept && !kept.includes(name))
+      for (const other of this.controls)
+        if (other.name !== name && !kept.includes(other.name)) values[other.name] = other.start;
     this.model.set("values", values);
     this.model.save_changes();
   }

@@ -16,14 +16,14 @@ from helpers.viewing.page import to_html
 from helpers.viewing.portable import PortableWidget
 
 _HERE = Path(__file__).parent
-_STEPS = 24  # positions of a slider on a web page, when all its pictures are made beforehand
-_PAGE_PICTURES = 72
+_PAGE_PICTURES = 100  # made beforehand, of 20 to 60 kB each
+_ENOUGH = 12  # positions of a slider that are worth pictures of all combinations
 _DPI = 84
 _LARGEST = float(np.finfo(float).max)
 _CLOSED = "This explorer is closed: make a new one."
 
 
-def explore(draw, *, title=None, **controls):
+def explore(draw, *, title=None, kept=(), **controls):
     """Let the reader turn the values of a function that draws.
 
     Parameters
@@ -32,6 +32,9 @@ def explore(draw, *, title=None, **controls):
         ``draw(**values)`` returns a new matplotlib Figure and one or two sentences of what it shows. It must
         do so for all values that the controls allow.
     title : str, optional
+    kept : sequence of str
+        Controls that keep their value when another one moves, also on a web page that cannot hold pictures of
+        all combinations: those without which the others show too little.
     **controls
         What can be turned, by the argument's name, in the order shown: ``(lowest, highest, step, start)``
         for a slider, which gives whole numbers if all four are; a list of choices, the first at the start;
@@ -44,9 +47,10 @@ def explore(draw, *, title=None, **controls):
     Raises
     ------
     TypeError, ValueError
-        If a control is none of these, not finite, or its start lies outside its range.
+        If a control is none of these, not finite, or its start lies outside its range; if `kept` is no
+        sequence, or a name in it no control's.
     """
-    return Explorer(draw, title=title, **controls)
+    return Explorer(draw, title=title, kept=kept, **controls)
 
 
 class Explorer(PortableWidget):
@@ -75,9 +79,15 @@ class Explorer(PortableWidget):
     _title = Any(None).tag(sync=True)
     _picture = Bytes(b"").tag(sync=True)
 
-    def __init__(self, draw, *, title=None, **controls):
+    def __init__(self, draw, *, title=None, kept=(), **controls):
         self.draw = draw
         described = [_described(name, control) for name, control in controls.items()]
+        if isinstance(kept, str):
+            raise TypeError(f"kept must be a list of names, such as [{kept!r}], not {kept!r}.")
+        for name in kept:
+            if name not in controls:
+                raise ValueError(f"kept names no control {name!r}: there are {', '.join(controls)}.")
+        self._kept = [name for name in controls if name in kept]
         super().__init__(
             _controls=described, _title=title, values={each["name"]: each["start"] for each in described}
         )
@@ -108,9 +118,7 @@ class Explorer(PortableWidget):
             At most so many positions of each slider; by default all.
         """
         start = {each["name"]: each["start"] for each in self._controls}
-        for each in self._controls:
-            for value in _positions(each, n):
-                yield start | {each["name"]: value}
+        yield from _around(start, {each["name"]: _positions(each, n) for each in self._controls}, ())
         ends = [(_positions(each, 2)) for each in self._controls]
         for corner in itertools.islice(itertools.product(*ends), 64):
             yield dict(zip(start, corner, strict=True))
@@ -124,44 +132,49 @@ class Explorer(PortableWidget):
     def to_html(self):
         """Return HTML that is live without a kernel, for any web page: its pictures are made beforehand.
 
-        If there are few enough, of all combinations of values; else of each control by itself, the others at
-        their start, and a note says so.
+        If there are few enough, of all combinations of values; else of each control by itself, with the kept
+        ones at any value and the others at their start, and a note says so.
 
         Raises
         ------
         ValueError
-            If the explorer is closed.
+            If the explorer is closed, or would need too many pictures.
         """
         if self.draw is None:
             raise ValueError(_CLOSED)
-        names = [each["name"] for each in self._controls]
         start = {each["name"]: each["start"] for each in self._controls}
-        axes = [_with_start(each, _STEPS) for each in self._controls]
-        together = math.prod(map(len, axes)) <= _PAGE_PICTURES
-        if together:
-            settings = [dict(zip(names, values, strict=True)) for values in itertools.product(*axes)]
-        else:
-            axes = [_with_start(each, max(2, _PAGE_PICTURES // len(axes))) for each in self._controls]
-            settings = [
-                start | {name: value} for name, axis in zip(names, axes, strict=True) for value in axis
-            ]
+        figure, first = self.draw(**start)
+        still = _to_png(figure)
+        kept, axes = self._page_axes()
         pictures = {}
-        for values in settings:
-            key = " ".join(str(axis.index(values[name])) for name, axis in zip(names, axes, strict=True))
+        for values in _around(start, axes, kept):
+            key = " ".join(str(axis.index(values[name])) for name, axis in axes.items())
             if key not in pictures:
                 figure, text = self.draw(**values)
                 pictures[key] = [b64encode(_small(_to_png(figure))).decode("ascii"), text]
         state = {
-            "_controls": [
-                each | {"positions": axis} for each, axis in zip(self._controls, axes, strict=True)
-            ],
+            "_controls": [each | {"positions": axes[each["name"]]} for each in self._controls],
             "_title": self._title,
             "values": start,
-            "text": self.text,
+            "text": first,
             "pictures": pictures,
-            "together": together,
+            "kept": kept,
         }
-        return to_html("explore.js", state, self._still(), self.text, self._title)
+        return to_html("explore.js", state, still, first, self._title)
+
+    def _page_axes(self):
+        """Return which controls are kept on a web page, and the positions of each, as many as can be."""
+        for kept, fewest in (([each["name"] for each in self._controls], _ENOUGH), (self._kept, 2)):
+            for n in range(_PAGE_PICTURES, fewest - 1, -1):
+                axes = {each["name"]: _with_start(each, n) for each in self._controls}
+                others = sum(len(axis) - 1 for name, axis in axes.items() if name not in kept)
+                count = math.prod(len(axes[name]) for name in kept) * (1 + others)
+                if count <= _PAGE_PICTURES:
+                    return kept, axes
+        raise ValueError(
+            f"A web page holds {_PAGE_PICTURES} pictures of an explorer, and these controls need {count}: "
+            "offer fewer choices, or keep fewer controls."
+        )
 
     @validate("values")
     def _check_values(self, proposal):
@@ -183,6 +196,16 @@ class Explorer(PortableWidget):
         figure, text = self.draw(**self.values)
         with self.hold_sync():
             self._picture, self.text = _to_png(figure), text
+
+
+def _around(start, axes, kept):
+    """Yield settings, some more than once: the kept axes at all values, of the others one at a time."""
+    for values in itertools.product(*(axes[name] for name in kept)):
+        setting = start | dict(zip(kept, values, strict=True))
+        yield setting
+        for name in axes:
+            if name not in kept:
+                yield from (setting | {name: value} for value in axes[name])
 
 
 def _value(control, value):
@@ -212,7 +235,8 @@ def _described(name, control):
         return {"name": name, "kind": "list", "choices": choices, "start": choices[0]}
     if isinstance(control, tuple) and len(control) == 4 and all(isinstance(each, Real) for each in control):
         low, high, step, start = control
-        finite = all(-_LARGEST <= each <= _LARGEST for each in control)  # whole numbers have no largest one
+        # Whole numbers have no largest one, and the two ends may lie further apart than any number goes.
+        finite = all(-_LARGEST <= each <= _LARGEST for each in (*control, high - low))
         if not (finite and low < high and step > 0 and low <= start <= high):
             raise ValueError(
                 f"{name}={control} must be (lowest, highest, step, start): finite numbers, the lowest below "
@@ -230,12 +254,15 @@ def _positions(control, n):
     """Return the values that a control can have; of a slider at most `n`, its ends among them."""
     if control["kind"] != "slider":
         return list(control["choices"])
-    count = int(round((control["high"] - control["low"]) / control["step"])) + 1
+    low, step = control["low"], control["step"]
+    count = int((control["high"] - low) / step + 1e-9) + 1
     steps = range(count)
     if n is not None and n < count:
         steps = sorted({round(x) for x in np.linspace(0, count - 1, n)})
-    values = (control["low"] + step * control["step"] for step in steps)
-    return [value if isinstance(value, int) else round(value, 10) for value in values]
+    if isinstance(low, int):
+        return [low + place * step for place in steps]
+    digits = 10 - math.floor(math.log10(step))  # so that three tenths are 0.3
+    return [round(low + place * step, digits) for place in steps]
 
 
 def _with_start(control, n):

@@ -243,6 +243,19 @@ def test_a_result_leaves_the_focus_where_it_was(notebook, where):
         assert notebook.becomes("monitor.index", (10, 10, 8))
 
 
+def test_a_control_that_goes_out_of_use_gives_its_focus_to_a_plane(notebook):
+    notebook.run(IMAGES.format(shape=(20, 18, 16), shift=1))
+    notebook.run(MONITOR)
+    notebook.wait()
+    notebook.run("result = demons(fixed, moving, levels=1, iterations=3, operators='numpy')")
+    notebook.run("monitor.shown = 'difference'")
+    notebook.run("import asyncio\nasyncio.get_running_loop().call_later(1, lambda: monitor.show(result));")
+    slider = notebook.viewer.get_by_label("moving to", exact=True)
+    slider.focus()
+    expect(slider).to_be_disabled()
+    expect(notebook.canvas("axial")).to_be_focused()
+
+
 def test_where_a_running_registration_has_no_value_none_is_drawn(notebook):
     notebook.run(
         "from types import SimpleNamespace\nimport numpy as np\nfrom helpers import RegistrationMonitor\n"
@@ -285,6 +298,8 @@ def test_what_comes_of_a_running_registration_is_named_and_follows_the_crosshair
     expect(caption).to_have_text("warped k = 5")
     expect(notebook.viewer.locator(".slicewise-readout")).to_contain_text("level 1, iteration 7")
     assert notebook.page.locator(offered).all_inner_texts() == ["fixed", "moving", "warped"]
+    colours = notebook.viewer.get_by_label("colour map", exact=True)
+    expect(colours).to_be_disabled()  # what comes while it runs is grey
     image = np.random.default_rng(0).normal(size=(12, 14, 10))
 
     def seen(data, index):
@@ -297,6 +312,7 @@ def test_what_comes_of_a_running_registration_is_named_and_follows_the_crosshair
     expect(caption).to_have_text("warped k = 6")
     assert notebook.wait_for(lambda: seen(image[::-1], 6) > 0.95)
     notebook.canvas("axial").press("1")
+    expect(colours).to_be_enabled()
     expect(caption).to_have_text("fixed k = 6")
     assert notebook.wait_for(lambda: seen(image, 6) > 0.95)
 

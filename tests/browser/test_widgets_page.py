@@ -205,6 +205,10 @@ class Compared:
         return self.root.get_by_label(label, exact=True)
 
 
+FADED = """() => [...document.querySelectorAll(".slicewise-control label")]
+    .filter((label) => getComputedStyle(label).opacity < 1).map((label) => label.textContent)"""
+
+
 @pytest.fixture
 def compare_on_page(show):
     return lambda case, viewer=None, **options: Compared(show(viewer or case.viewer(), **options), case)
@@ -278,6 +282,51 @@ def test_a_control_is_there_where_it_does_something(compare_on_page):
         assert windows == ([] if mode == "difference" else ["fixed", "moving"])
         assert shown.control("moving share").is_visible() == (mode == "blend")
         assert shown.root.get_by_role("button", name="hold").is_visible() == (mode == "flicker")
+        labels = ["window", "fixed from", "fixed to", "moving from", "moving to", "colour map"]
+        usable = {shown.control(label).is_enabled() for label in labels}
+        assert usable == {mode != "difference"}
+        faded = shown.page.evaluate(FADED)
+        assert set(faded) == (set(labels) if mode == "difference" else set())
+        assert shown.control("zoom").is_enabled()
+
+
+@pytest.mark.parametrize("width", [1000, 360])
+def test_the_list_of_ways_to_compare_stays_under_the_mouse(compare_on_page, width):
+    shown = compare_on_page(PAIRS["RAS"], viewport={"width": width, "height": 900})
+    places = []
+    for mode in MODES:
+        shown.control("compare").select_option(mode)
+        shown.page.evaluate(SETTLE)
+        places.append(shown.control("compare").bounding_box())
+    assert places == places[:1] * len(MODES)
+
+
+def test_a_slider_that_goes_out_of_use_gives_its_focus_to_a_plane(compare_on_page):
+    shown = compare_on_page(PAIRS["RAS"])
+    shown.control("fixed to").focus()
+    shown.control("compare").evaluate(
+        """(list) => {
+          list.value = "difference";
+          list.dispatchEvent(new Event("input"));
+        }"""
+    )
+    shown.page.evaluate(SETTLE)
+    assert shown.page.evaluate("() => document.activeElement.dataset.plane") == "axial"
+
+
+def test_where_no_window_is_seen_none_is_set(compare_on_page):
+    shown = compare_on_page(PAIRS["RAS"])
+    before = shown.control("fixed to").input_value()
+    shown.control("compare").select_option("difference")
+    canvas = shown.canvas("axial")
+    canvas.hover()
+    shown.page.mouse.down(button="right")
+    box = canvas.bounding_box()
+    shown.page.mouse.move(box["x"] + box["width"] / 2 + 60, box["y"] + box["height"] / 2)
+    shown.page.mouse.up(button="right")
+    shown.control("compare").select_option("blend")
+    shown.page.evaluate(SETTLE)
+    assert shown.control("fixed to").input_value() == before
 
 
 def test_the_focus_stays_on_its_plane_when_the_second_image_goes(compare_on_page):
@@ -811,7 +860,7 @@ def test_the_picture_follows_each_control(show):
 
 def test_where_not_all_pictures_fit_one_control_moves_at_a_time(show):
     page = show(one_at_a_time())
-    assert "one control moves at a time" in page.locator(".slicewise-note").inner_text()
+    assert "only one of size and shade can be" in page.locator(".slicewise-note").inner_text()
     grey, _, text = shown_by(page)
     assert text == draw(8, 0.33)[1] and grey == pytest.approx(84, abs=1)
     page.get_by_label("shade").focus()
@@ -824,6 +873,22 @@ def test_where_not_all_pictures_fit_one_control_moves_at_a_time(show):
     assert alt == text == draw(1, 0.33)[1] and grey == pytest.approx(84, abs=1)
     outputs = page.locator(".slicewise-control output")
     assert outputs.all_inner_texts() == ["1", "0.33"], "the other control shows where it is again"
+
+
+def test_a_kept_control_stays_while_another_moves(show):
+    controls = {"size": (1, 40, 1, 8), "shade": (0.0, 1.0, 0.01, 0.33), "kind": ["disc", "ring"]}
+    page = show(explore(draw, title="Shapes", kept=["kind"], **controls))
+    note = page.locator(".slicewise-note").inner_text()
+    assert note.startswith("On this page only one of size and shade can be away from its start")
+    page.get_by_label("kind").select_option("ring")
+    page.get_by_label("shade").focus()
+    page.keyboard.press("End")
+    assert shown_by(page)[2] == draw(8, 1.0, "ring")[1]
+    page.get_by_label("kind").select_option("disc")
+    assert shown_by(page)[2] == draw(8, 1.0, "disc")[1], "the one that moved stays, too"
+    page.get_by_label("size").focus()
+    page.keyboard.press("Home")
+    assert shown_by(page)[2] == draw(1, 0.33, "disc")[1]
 
 
 def test_without_scripts_an_explorer_is_a_picture_with_its_text(show):

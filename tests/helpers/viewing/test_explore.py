@@ -104,6 +104,7 @@ def test_a_whole_number_may_come_as_any_kind_of_number():
         (-np.inf, 1, 1, 1),
         (0, 1, np.inf, 0),
         (0, np.nan, 1, 0),
+        (-1e308, 1e308, 1e300, 0),
         ("a", "b", 1, 1),
         (0, 1, 0.1, None),
         [],
@@ -142,7 +143,7 @@ def test_a_closed_explorer_says_so():
 def test_a_page_has_all_combinations_if_they_are_few():
     html = explorer().to_html()
     state = pages_state(html)
-    assert state["together"]
+    assert state["kept"] == ["size", "shade", "kind", "frame"]
     assert len(state["pictures"]) == 3 * 5 * 2 * 2
     picture, text = state["pictures"]["2 4 1 0"]
     assert text == "ring 3 1.0 False"
@@ -153,13 +154,87 @@ def test_a_page_has_all_combinations_if_they_are_few():
 def test_a_page_has_each_control_by_itself_if_they_are_many():
     many = explore(draw, size=(1, 40, 1, 8), shade=(0.0, 1.0, 0.01, 0.33))
     state = pages_state(many.to_html())
-    assert not state["together"]
+    assert state["kept"] == []
     size, shade = (control["positions"] for control in state["_controls"])
     assert (size[0], size[-1], shade[0], shade[-1]) == (1, 40, 0, 1)
     assert 8 in size
     assert 0.33 in shade
     assert len(state["pictures"]) == len(size) + len(shade) - 1
     assert state["pictures"][f"{size.index(8)} {shade.index(1.0)}"][1] == "disc 8 1.0 False"
+
+
+def test_a_page_has_the_kept_controls_with_each_other_one():
+    controls = {"size": (1, 40, 1, 8), "shade": (0.0, 1.0, 0.01, 0.33)}
+    some = explore(draw, kept=["kind", "frame"], **controls, kind=["disc", "ring"], frame=False)
+    html = some.to_html()
+    assert html == some.to_html()
+    state = pages_state(html)
+    assert state["kept"] == ["kind", "frame"]
+    size, shade = (control["positions"] for control in state["_controls"][:2])
+    texts = {text for _, text in state["pictures"].values()}
+    assert len(texts) == len(state["pictures"]) == 4 * (len(size) + len(shade) - 1) <= 100
+    assert {f"{kind} 40 0.33 {frame}" for kind in ("disc", "ring") for frame in (True, False)} <= texts
+    assert len(size) > 11, "as many positions as fit"
+
+
+def test_a_slider_with_few_positions_has_them_all_on_a_page():
+    state = pages_state(explore(draw, size=(1, 40, 1, 8), shade=(0.0, 1.0, 0.1, 0.3), frame=True).to_html())
+    assert len(state["_controls"][1]["positions"]) == 11
+
+
+def test_kept_sliders_are_made_coarser_until_all_their_pictures_fit():
+    many = explore(draw, kept=["size", "shade"], size=(1, 40, 1, 1), shade=(0.0, 1.0, 0.01, 0.0))
+    assert len(pages_state(many.to_html())["pictures"]) == 100  # 10 times 10: no picture is missing
+
+
+def test_only_controls_can_be_kept():
+    with pytest.raises(ValueError, match=r"^kept names no control 'kinds': there are kind, frame\.$"):
+        explore(draw, kept=["kind", "kinds", "a"], kind=["disc", "ring"], frame=True)
+    with pytest.raises(TypeError, match=r"^kept must be a list of names, such as \['kind'\], not 'kind'\.$"):
+        explore(draw, kept="kind", kind=["disc", "ring"])
+
+
+def test_how_often_and_in_which_order_controls_are_kept_does_not_matter():
+    controls = {
+        "kind": ["disc", "ring"],
+        "frame": False,
+        "size": (1, 40, 1, 8),
+        "shade": (0.0, 1.0, 0.1, 0.3),
+    }
+    pages = {
+        explore(draw, kept=kept, **controls).to_html()
+        for kept in (["frame", "kind", "frame"], {"kind", "frame"})
+    }
+    assert len(pages) == 1
+
+
+def test_too_many_combinations_are_refused_where_a_page_is_made():
+    sizes = explore(draw, size=list(range(120)))
+    assert sizes.text == "disc 0 0.5 False"
+    with pytest.raises(ValueError, match=r"^A web page holds 100 pictures .* these controls need 120: offer"):
+        sizes.to_html()
+
+
+def test_a_page_begins_where_the_explorer_began():
+    it = explorer()
+    it.values = {"shade": 1.0}
+    html = it.to_html()
+    assert "disc 2 0.5 False" in html.partition("<script")[0]
+    assert pages_state(html)["text"] == "disc 2 0.5 False"
+
+
+@pytest.mark.parametrize(
+    ("control", "positions"),
+    [
+        ((0, 11, 4, 0), [0, 4, 8]),
+        ((0.0, 0.3, 0.1, 0.0), [0, 0.1, 0.2, 0.3]),
+        ((-3e-12, 3e-12, 1e-12, 0.0), [-3e-12, -2e-12, -1e-12, 0, 1e-12, 2e-12, 3e-12]),
+        ((0.0, 6e20, 2e20, 0.0), [0, 2e20, 4e20, 6e20]),
+    ],
+)
+def test_positions_are_those_of_the_slider(control, positions):
+    (described,) = pages_state(explore(draw, size=control).to_html())["_controls"]
+    assert described["positions"] == positions
 
 
 def test_a_page_comes_only_where_it_is_asked_for(monkeypatch):
