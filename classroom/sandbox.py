@@ -272,19 +272,34 @@ class Sandbox:
         while not all(os.path.lexists(path) for path in needed):
             self._require_alive(deadline)
             time.sleep(0.02)
-        self._shell, self._iopub = self._context.socket(zmq.DEALER), self._context.socket(zmq.SUB)
-        self._iopub.subscribe(b"")
-        for socket, path in zip((self._shell, self._iopub), needed, strict=True):
-            socket.connect(f"ipc://{path}")
-        heard = {self._shell: False, self._iopub: False}
-        while not all(heard.values()):  # a subscription takes a moment: ask until both are heard
-            self._require_alive(deadline)
-            self._session.send(self._shell, "kernel_info_request", {})
-            for socket in heard:
-                heard[socket] = bool(socket.poll(200)) or heard[socket]
-        for socket in heard:
+        patience = 1
+        while not self._is_heard(needed, patience, deadline):
+            patience *= 2
+        for socket in (self._shell, self._iopub):
             while socket.poll(50):
                 socket.recv_multipart()
+
+    def _is_heard(self, places, seconds, deadline):
+        """Connect anew and return whether both sockets are heard in time.
+
+        A socket's file is there a moment before it listens, and what was refused is not tried again, as what
+        was cut off is not.
+        """
+        self._shell, self._iopub = self._context.socket(zmq.DEALER), self._context.socket(zmq.SUB)
+        self._iopub.subscribe(b"")
+        heard = {self._shell: False, self._iopub: False}
+        for socket, path in zip(heard, places, strict=True):
+            socket.connect(f"ipc://{path}")
+        end = time.monotonic() + seconds
+        while not all(heard.values()) and time.monotonic() < end:
+            self._require_alive(deadline)
+            self._session.send(self._shell, "kernel_info_request", {})  # again: a subscription takes a moment
+            for socket in heard:
+                heard[socket] = bool(socket.poll(200)) or heard[socket]
+        if not all(heard.values()):
+            self._shell.close()
+            self._iopub.close()
+        return all(heard.values())
 
     def _require_alive(self, deadline):
         code = self._process.poll()

@@ -380,3 +380,26 @@ def test_trusted_kernel_runs_without_a_wall(tmp_path):
         assert printed(box, "print(open('mine.csv').read())") == "a\n\n"
         folder = Path(printed(box, "print(os.getcwd())").strip())
     assert not folder.exists()
+
+
+# Makes the file of iopub's socket appear half a second before it listens, as happens on a busy machine.
+LATE = r"""
+import os, socket, time, zmq
+bind = zmq.Socket.bind
+def late(self, address):
+    if address.endswith("-2"):
+        path = address.removeprefix("ipc://")
+        with socket.socket(socket.AF_UNIX) as deaf:
+            deaf.bind(path)
+            time.sleep(0.5)
+        os.unlink(path)
+    return bind(self, address)
+zmq.Socket.bind = late
+"""
+
+
+def test_kernel_that_listens_late_is_reached(monkeypatch):
+    monkeypatch.setattr(sandbox, "START_S", 60)
+    monkeypatch.setattr(sandbox, "BOOTSTRAP", LATE + sandbox.BOOTSTRAP)
+    with Sandbox(limits=LIMITS) as box:
+        assert printed(box, "print('heard')") == "heard\n"
