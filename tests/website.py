@@ -2,12 +2,14 @@
 
 SETTLED = """async () => {
   const pause = (ms) => new Promise((done) => setTimeout(done, ms));
+  // What is near the view is found out once a frame. A browser that draws none any more has not settled.
+  const nextFrame = () => new Promise((done) =>
+    requestAnimationFrame(() => requestAnimationFrame(() => done(true))));
   await window.MathJax?.startup?.promise;
   // Down to the end in steps, as what comes near the view is loaded then.
   for (let y = 0; y < document.documentElement.scrollHeight; y += 1500) {
     window.scrollTo(0, y);
-    // Two frames: what is near the view is found out once a frame.
-    await new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)));
+    if (!(await Promise.race([nextFrame(), pause(20000)]))) return null;
     await pause(30);
   }
   const waiting = () => [...document.images].some((image) => !image.complete && image.checkVisibility())
@@ -45,6 +47,20 @@ def visit(browser, address, path, *, settle=True, **options):
         With ``requested``, the addresses it asked for, and ``failures``: errors of the page and its console,
         and answers that say so. Close ``page.context`` when done.
     """
+    for _ in range(3):
+        page = _open(browser, address + path, options)
+        if not settle:
+            return page
+        page.settled = page.evaluate(SETTLED)
+        if page.settled is not None:
+            return page
+        # Without a graphics card Chromium once in some thousand pages stops drawing one, for good.
+        page.context.close()
+    raise TimeoutError(f"The browser draws no frame of {path}.")
+
+
+def _open(browser, url, options):
+    """Open a page that keeps what it asked for and what failed."""
     context = browser.new_context(**{"viewport": {"width": 1400, "height": 1000}} | options)
     page = context.new_page()
     page.requested, page.failures, page.answers = [], [], []
@@ -53,7 +69,5 @@ def visit(browser, address, path, *, settle=True, **options):
     page.on("requestfailed", lambda request: page.failures.append(f"{request.url}: {request.failure}"))
     page.on("pageerror", lambda error: page.failures.append(str(error)))
     page.on("console", lambda says: says.type == "error" and page.failures.append(says.text))
-    page.goto(address + path)
-    if settle:
-        page.settled = page.evaluate(SETTLED)
+    page.goto(url)
     return page
