@@ -77,6 +77,7 @@ def build_scene(layers, *, planes, windows, limit=None, radiological=False, titl
         "names": list(names),
         "shape": list(volume.shape),
         "times": max(each.n_times for each in volumes),
+        "timeStep": next((each.time_step for each in volumes if each.time_step), None),
         "planes": [_plane(volume, plane, radiological) for plane in planes],
         "axes": _axes(volume),
         "display": list(volume.axes),

@@ -328,6 +328,7 @@ const rangeOf = (windows) => [
 
 /** Return a value in at most six digits. */
 const short = (value) => (Number.isInteger(value) ? String(value) : String(Number(value.toPrecision(6))));
+const rounded = (value) => short(Number(value.toPrecision(4)));
 
 // ---- Small parts of the page ---------------------------------------------------------------------------
 
@@ -1199,8 +1200,9 @@ class Viewer {
       const steps = history.map(([other], n) => (other === number ? n : -1)).filter((n) => n >= 0);
       const points = steps.map((n) => `${x(n).toFixed(1)},${y(logs[n]).toFixed(1)}`).join(" ");
       parts.push(svg("polyline", { points }));
-      const place = Math.min(x(steps[0]), width - 40); // of a level that has just begun, whole all the same
-      parts.push(svg("text", { x: place, y: top - 6 }, `level ${number}`));
+      const late = x(steps[0]) > width - 60; // a level that has just begun has its whole name all the same
+      const place = late ? { x: width - 4, "text-anchor": "end" } : { x: x(steps[0]) };
+      parts.push(svg("text", { ...place, y: top - 6 }, `level ${number}`));
       if (steps[0])
         parts.push(svg("line", { x1: x(steps[0]), x2: x(steps[0]), y1: top, y2: height - bottom }));
     }
@@ -1320,9 +1322,14 @@ class Viewer {
     let value = this.answers() && !(frame && scene.names.length > 2) ? this.answer.text : values();
     if (frame) value += `; level ${frame.level}, iteration ${frame.iteration}`;
     if (scene.times > 1) value += `; time point ${time}`;
-    for (const [trait, whose] of this.windowsSeen()) {
-      const [low, high] = this.get(trait).map((x) => short(Number(x.toPrecision(4))));
-      value += `; window ${whose}${low} to ${high}`;
+    if (scene.timeStep) value += ` (${rounded(time * scene.timeStep)} s)`;
+    const windows = this.windowsSeen();
+    for (const [trait, whose] of windows) {
+      const [low, high] = this.get(trait);
+      value += `; window ${whose}${rounded(low)} to ${rounded(high)}`;
+      // Of two images there is no room for what is the same said otherwise.
+      if (windows.length === 1)
+        value += ` (level ${rounded(low / 2 + high / 2)}, width ${rounded(high - low)})`;
     }
     if (this.place.textContent !== place) this.place.replaceChildren(...unbroken(place));
     write(this.value, value);

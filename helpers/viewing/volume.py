@@ -41,6 +41,8 @@ class Volume:
         Array axis closest to the display's x, y and z.
     signs : tuple of 3 ints
         +1 where the index grows along the display axis, -1 where it shrinks.
+    time_step : float or None
+        Seconds from one time point to the next, where they are known.
     """
 
     data: np.ndarray
@@ -49,6 +51,7 @@ class Volume:
     unit: str
     axes: tuple[int, int, int]
     signs: tuple[int, int, int]
+    time_step: float | None = None
 
     @property
     def shape(self):
@@ -295,7 +298,7 @@ def _from_nibabel(img, what):
     if affine is None or _unplaced(img):
         zooms = np.append(np.asarray(img.header.get_zooms()[:3], dtype=float), [1.0, 1.0])[:3]
         affine = np.diag([*np.where(zooms > 0, zooms, 1.0), 1.0])
-        return Volume(data, affine, False, "mm", (0, 1, 2), (1, 1, 1))
+        return Volume(data, affine, False, "mm", (0, 1, 2), (1, 1, 1), _time_step(img))
     affine = np.asarray(affine, dtype=float)
     # A scale-free test: the determinant alone would refuse very small voxels.
     if not np.isfinite(affine).all() or np.linalg.matrix_rank(affine[:3, :3]) < 3:
@@ -303,7 +306,7 @@ def _from_nibabel(img, what):
     display_axes, flips = nib.io_orientation(affine).astype(int).T
     axes = tuple(int(axis) for axis in np.argsort(display_axes))
     signs = tuple(int(flips[axis]) for axis in axes)
-    return Volume(data, affine, True, "mm", axes, signs)
+    return Volume(data, affine, True, "mm", axes, signs, _time_step(img))
 
 
 def _check_size(array, what, dtype, name):
@@ -325,6 +328,19 @@ def _unplaced(img):
     """Tell whether a NIfTI header says that its affine means nothing (both codes 0)."""
     header = img.header
     return isinstance(header, nib.Nifti1Header) and header["sform_code"] == 0 and header["qform_code"] == 0
+
+
+def _time_step(img):
+    """Return the seconds from one time point to the next, where a NIfTI header tells them and their unit."""
+    header = img.header
+    if not isinstance(header, nib.Nifti1Header) or len(img.shape) != 4 or img.shape[3] == 1:
+        return None
+    try:
+        unit = header.get_xyzt_units()[1]
+    except KeyError:  # a code of no unit
+        return None
+    seconds = {"sec": 1.0, "msec": 1e-3, "usec": 1e-6}.get(unit, 0.0) * float(header.get_zooms()[3])
+    return seconds if 0 < seconds < np.inf else None
 
 
 def _sampling_of(image):

@@ -20,7 +20,7 @@ from helpers.viewing.slices import (
     colour_table,
     plane_axes,
 )
-from helpers.viewing.words import place_words, value_words
+from helpers.viewing.words import place_words, value_words, window_words
 
 _CMAPS = ("gray", "gray_r", "viridis", "cividis", "magma")
 _HERE = Path(__file__).parent
@@ -313,8 +313,10 @@ class VolumeWidget(PortableWidget):
         parts = [self._scene["subject"], place_words(self._volume, self.index, self.cursor_mm)]
         values = value_words(self._names, self._volumes, self.index, self.time)
         values += f"; time point {self.time}" * (self._scene["times"] > 1)
+        if self._scene["timeStep"]:
+            values += f" ({self.time * self._scene['timeStep']:.4g} s)"
         if not self._volume.is_colour:
-            values += f"; window {self.window[0]:.4g} to {self.window[1]:.4g}"
+            values += f"; {window_words(*self.window)}"
         return f"{'. '.join([*parts, values])}."
 
 

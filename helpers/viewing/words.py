@@ -61,6 +61,11 @@ def value_words(names, volumes, index, time):
     )
 
 
+def window_words(low, high):
+    """Return a window as its two ends, and as radiologists name it: its middle, the level, and its width."""
+    return f"window {low:.4g} to {high:.4g} (level {low / 2 + high / 2:.4g}, width {high - low:.4g})"
+
+
 def convention_words(volume, planes, radiological):
     """Return which way round left and right are; None where they are not seen."""
     if not volume.world or set(planes) == {"sagittal"}:

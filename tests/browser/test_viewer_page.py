@@ -746,6 +746,18 @@ def test_everything_has_a_name(shown):
     assert live.text_content() == "; ".join(viewer.readout().splitlines())
 
 
+def test_seconds_level_and_width_are_told(shown):
+    img = nib.Nifti1Image(RNG.integers(-1000, 999, (9, 8, 7, 4), np.int16), np.eye(4))
+    img.header.set_xyzt_units("mm", "msec")
+    img.header["pixdim"][4] = 51.5
+    viewer = shown(Case(img, options={"window": (-150, 250)}))
+    assert viewer.readout().endswith("; time point 0 (0 s); window -150 to 250 (level 50, width 400)")
+    viewer.canvas("axial").focus()
+    viewer.press("]", "]", "]")
+    viewer.control("to").fill("251")
+    assert viewer.readout().endswith("; time point 3 (0.1545 s); window -150 to 251 (level 50.5, width 401)")
+
+
 def test_the_tab_key_leads_through_all_and_shows_where_it_is(shown):
     viewer = shown(moving_case())
     planes = []

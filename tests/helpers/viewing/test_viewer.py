@@ -29,6 +29,14 @@ def words(viewer):
     return viewer._repr_mimebundle_()["text/plain"]
 
 
+def timed(data, seconds):
+    """Return a NIfTI image with so many seconds from one volume to the next."""
+    img = nib.Nifti1Image(data, np.eye(4))
+    img.header.set_xyzt_units("mm", "sec")
+    img.header["pixdim"][4] = seconds
+    return img
+
+
 class Browser:
     """The other end of a viewer's comm: it hears what is sent, and sends as a browser does."""
 
@@ -390,6 +398,9 @@ def test_the_words_tell_place_and_real_value():
     series = SliceViewer(np.zeros((3, 4, 5, 6)))
     series.time = 5
     assert "; time point 5; window" in words(series)
+    series = SliceViewer(timed(np.zeros((3, 4, 5, 6)), seconds=2.5), window=(-160, 240))
+    series.time = 5
+    assert words(series).endswith("; time point 5 (12.5 s); window -160 to 240 (level 40, width 400).")
 
 
 def test_readers_that_run_nothing_get_a_picture_and_its_text(monkeypatch):
@@ -427,7 +438,8 @@ def test_a_title_and_an_alternative_may_be_anything_that_has_words():
 
 def test_repr_is_one_readable_line():
     assert repr(SliceViewer(np.zeros((3, 4)))) == (
-        "SliceViewer(picture of 3 rows and 4 columns. row 1, column 2. intensity 0; window -0.5 to 0.5.)"
+        "SliceViewer(picture of 3 rows and 4 columns. row 1, column 2. intensity 0; window -0.5 to 0.5 "
+        "(level 0, width 1).)"
     )
 
 

@@ -333,6 +333,28 @@ def test_overlays_may_move_with_the_image():
     assert as_overlay(volume, np.zeros((3, 4, 5))).n_times == 1
 
 
+@pytest.mark.parametrize(
+    ("unit", "zoom", "seconds"),
+    [("sec", 2.5, 2.5), ("msec", 50, 0.05), ("usec", 500, 5e-4), ("unknown", 2.5, None), ("hz", 2.5, None),
+     ("sec", 0, None)],
+)  # fmt: skip
+def test_seconds_are_known_where_a_header_says_that_they_are_seconds(unit, zoom, seconds):
+    img = nib.Nifti1Image(np.zeros((3, 4, 5, 6), np.uint8), np.eye(4))
+    img.header.set_xyzt_units("mm", unit)
+    img.header["pixdim"][4] = zoom
+    for placed in (True, False):
+        img.header["sform_code"] = placed
+        assert as_volume(img).time_step == (seconds and pytest.approx(seconds))
+    assert as_volume(img.slicer[..., :1]).time_step is None
+    assert as_volume(np.zeros((3, 4, 5, 6))).time_step is None
+
+
+def test_a_header_with_an_unheard_of_unit_of_time_has_no_seconds():
+    img = nib.Nifti1Image(np.zeros((3, 4, 5, 6), np.uint8), np.eye(4))
+    img.header["xyzt_units"] = 58
+    assert as_volume(img).time_step is None
+
+
 def test_a_uint8_mask_of_three_slices_is_no_colour():
     assert not as_overlay(as_volume(np.zeros((4, 5, 3))), np.ones((4, 5, 3), np.uint8)).is_colour
 
