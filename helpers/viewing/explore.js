@@ -144,7 +144,16 @@ class Explorer {
       this.image.src = this.address;
     }
     this.image.alt = text;
-    if (this.text.textContent !== text) this.text.textContent = text;
+    if (this.text.textContent !== text) this.say(text);
+  }
+
+  /** Say what is seen. The longest text so far keeps its room, so that the page below stays where it is. */
+  say(text) {
+    const { style, clientWidth } = this.text;
+    if (clientWidth !== this.room) style.minHeight = "";
+    this.room = clientWidth;
+    this.text.textContent = text;
+    style.minHeight = `${this.text.offsetHeight}px`;
   }
 
   /** Return the name of a combination's picture: the places of its values among the positions. */

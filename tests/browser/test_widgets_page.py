@@ -858,6 +858,20 @@ def test_the_picture_follows_each_control(show):
     assert [url for url in page.requested if not url.startswith(("blob:", "data:"))] == [ADDRESS]
 
 
+def test_what_stands_below_an_explorer_stays_when_its_text_gets_shorter(show):
+    def wordy(words=1):
+        return draw()[0], "word " * words
+
+    page = show(explore(wordy, words=(1, 100, 33, 100)), viewport={"width": 360, "height": 800})
+    says, slider = page.locator(".slicewise-says"), page.get_by_label("words")
+    high = says.bounding_box()["height"]
+    slider.fill("0")
+    assert says.inner_text() == "word" and says.bounding_box()["height"] == high
+    page.set_viewport_size({"width": 900, "height": 800})
+    slider.fill("1")
+    assert says.bounding_box()["height"] < high / 2
+
+
 def test_where_not_all_pictures_fit_one_control_moves_at_a_time(show):
     page = show(one_at_a_time())
     assert "only one of size and shade can be" in page.locator(".slicewise-note").inner_text()
