@@ -42,6 +42,7 @@ RUN = "/tmp/run"
 MIME = "application/x-slicewise"
 TICK_S = 0.2
 START_S = 300  # for a kernel that is alive, but has not answered yet: on a busy machine it takes long
+SEND_S = 5  # for a socket to take a message, which one that was cut off never does
 INSTALL = "install bubblewrap 0.7 or newer (on Debian and Ubuntu `sudo apt install bubblewrap`)"
 TRUST = "or grade with `--trust-students`, which runs their code as you"
 
@@ -134,6 +135,7 @@ class Sandbox:
         self._context.setsockopt(zmq.MAXMSGSIZE, 64_000_000)
         self._context.setsockopt(zmq.RECONNECT_IVL, -1)
         self._context.setsockopt(zmq.RCVHWM, 50)
+        self._context.setsockopt(zmq.SNDTIMEO, 1000 * SEND_S)
         self._context.setsockopt(zmq.LINGER, 0)
         self._session = Session(key=secrets.token_hex(32).encode())
         try:
@@ -241,7 +243,7 @@ class Sandbox:
                 uid = 2_000_000 + secrets.randbelow(10**6) if os.geteuid() == 0 else 0
                 if uid:
                     wall += ["--cap-add", "CAP_SETUID", "--cap-add", "CAP_SETGID"]
-                command = [*wall, sys.executable, "-c", BOOTSTRAP]
+                command = [*wall, *PYTHON, BOOTSTRAP]
                 self._process = _popen(command, None, pass_fds=[seccomp.fileno(), tell])
                 os.close(tell)
             with open(told) as info:  # bwrap says it in pieces, and closes
@@ -252,7 +254,7 @@ class Sandbox:
             for path in self.files:
                 copy = shutil.copytree if path.is_dir() else shutil.copy
                 copy(path, self._folder / path.name)
-            self._process = _popen([sys.executable, "-c", BOOTSTRAP], self._folder, env=dict(os.environ))
+            self._process = _popen([*PYTHON, BOOTSTRAP], self._folder, env=dict(os.environ))
             uid, place = 0, f"{self._folder}/.k"
             outside = place
         limits = {name: getattr(self.limits, name) for name in ("memory", "disk", "processes")}
@@ -264,6 +266,8 @@ class Sandbox:
         except OSError:
             pass  # it ended at once, which is noticed below
         self._connect(outside)
+        # Up to here no file of the student's was taken for a module. Now they can be, as in any notebook.
+        self._execute("__import__('sys').path.insert(0, '')", START_S)
 
     def _connect(self, place):
         """Connect to the sockets once they are there, before any student's code runs; wait for an answer."""
@@ -273,14 +277,14 @@ class Sandbox:
             self._require_alive(deadline)
             time.sleep(0.02)
         patience = 1
-        while not self._is_heard(needed, patience, deadline):
+        while not self._reach(needed, patience, deadline):
             patience *= 2
         for socket in (self._shell, self._iopub):
             while socket.poll(50):
                 socket.recv_multipart()
 
-    def _is_heard(self, places, seconds, deadline):
-        """Connect anew and return whether both sockets are heard in time.
+    def _reach(self, places, seconds, deadline):
+        """Connect anew; keep the connections and return True if both sockets are heard in time.
 
         A socket's file is there a moment before it listens, and what was refused is not tried again, as what
         was cut off is not.
@@ -293,7 +297,8 @@ class Sandbox:
         end = time.monotonic() + seconds
         while not all(heard.values()) and time.monotonic() < end:
             self._require_alive(deadline)
-            self._session.send(self._shell, "kernel_info_request", {})  # again: a subscription takes a moment
+            with suppress(zmq.Again):  # again and again, as a subscription takes a moment
+                self._session.send(self._shell, "kernel_info_request", {})
             for socket in heard:
                 heard[socket] = bool(socket.poll(200)) or heard[socket]
         if not all(heard.values()):
@@ -312,7 +317,11 @@ class Sandbox:
         content = {"code": code, "silent": keep is None, "store_history": keep is not None}
         content |= {"user_expressions": dict(expressions), "allow_stdin": False, "stop_on_error": False}
         self._require_running()
-        sent = self._session.send(self._shell, "execute_request", content)["header"]["msg_id"]
+        try:
+            sent = self._session.send(self._shell, "execute_request", content)["header"]["msg_id"]
+        except zmq.Again:
+            self._kill("it cut itself off from what grades it")
+            self._require_running()
         deadline, traffic, reply, idle = time.monotonic() + seconds, 0, None, False
         poller = zmq.Poller()
         poller.register(self._shell, zmq.POLLIN)
@@ -479,6 +488,8 @@ def _answer(variables, mime, question, name, arguments="[]"):
 
 # The wall
 
+# Without `-P` Python would look for modules among the student's files first.
+PYTHON = [sys.executable, "-P", "-c"]
 CHANNELS = ["shell", "iopub", "stdin", "control", "hb"]
 SHELF = "/tmp/compiled"
 # Runs inside before the kernel: takes its instructions from stdin, sets limits, becomes the other user.
@@ -507,6 +518,7 @@ with open(os.open(place, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as f
 # Viewers would send whole volumes to a browser that is not there.
 quiet = "import comm; comm.create_comm = lambda *a, **k: comm.DummyComm(*a, **k)"
 sys.argv = ["ipykernel_launcher", "-f", place, "--HistoryManager.enabled=False",
+            "--InteractiveShellApp.ignore_cwd=True",
             f"--InteractiveShellApp.exec_lines=exec({quiet!r}, {{}})"]
 runpy.run_module("ipykernel_launcher", run_name="__main__")
 """

@@ -3,6 +3,7 @@
 import os
 import time
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -399,7 +400,44 @@ zmq.Socket.bind = late
 
 
 def test_kernel_that_listens_late_is_reached(monkeypatch):
-    monkeypatch.setattr(sandbox, "START_S", 60)
     monkeypatch.setattr(sandbox, "BOOTSTRAP", LATE + sandbox.BOOTSTRAP)
     with Sandbox(limits=LIMITS) as box:
         assert printed(box, "print('heard')") == "heard\n"
+
+
+@pytest.mark.parametrize("confined", [True, False])
+def test_files_of_a_submission_are_modules_only_once_the_kernel_is_reached(tmp_path, confined):
+    # Names that Python, IPython and the bootstrap look for at their start.
+    early = ["json", "runpy", "resource", "storemagic", "ipykernel_launcher", "sitecustomize"]
+    for name in [*early, "mine"]:
+        (tmp_path / f"{name}.py").write_text("import os\nos.environ['EARLY'] = __name__\nhere = 'mine'\n")
+    with Sandbox(sorted(tmp_path.glob("*.py")), LIMITS, confined) as box:
+        assert printed(box, "import os; print(os.environ.get('EARLY'))") == "None\n"
+        assert printed(box, "import mine; print(mine.here)") == "mine\n"
+        assert printed(box, "print([name for name in dir() if name == 'sys'])") == "[]\n"
+
+
+# Closes the grader's connection from the kernel's side, a moment after the cell has ended.
+CUT = """
+import os, socket, threading, time
+def cut():
+    time.sleep(0.5)
+    for number in map(int, os.listdir("/proc/self/fd")):
+        try:
+            line = socket.socket(fileno=os.dup(number))
+            listens = line.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN)
+            if str(line.getsockname()).endswith("k-1") and not listens:
+                line.shutdown(socket.SHUT_RDWR)
+        except OSError:
+            pass
+threading.Thread(target=cut).start()
+"""
+
+
+def test_a_kernel_that_cuts_the_line_is_stopped():
+    with Sandbox(limits=replace(LIMITS, cell_s=10)) as box:
+        box.run(CUT)
+        with pytest.raises(Stopped, match="cut itself off|ran longer"):
+            for _ in range(100):
+                box.run("1")
+                time.sleep(0.2)
