@@ -46,6 +46,11 @@ def visit(browser, address, path, *, settle=True, **options):
     Page
         With ``requested``, the addresses it asked for, and ``failures``: errors of the page and its console,
         and answers that say so. Close ``page.context`` when done.
+
+    Raises
+    ------
+    TimeoutError
+        If the browser draws no frame, three times.
     """
     for _ in range(3):
         page = _open(browser, address + path, options)

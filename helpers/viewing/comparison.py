@@ -153,6 +153,10 @@ class Comparison(PairWidget):
         place = self.index, self.time, window, self.cmap
         return plane_colours(self._volumes[n], plane, *place, radiological=self._radiological)
 
+    def _windows_seen(self):
+        both = [(*self.window, "of fixed "), (*self.window_moving, "of moving ")]
+        return [] if self.mode == "difference" else both
+
     def _colours(self, plane):
         fixed = self._one(0, plane)
         if self.mode == "difference":

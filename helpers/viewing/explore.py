@@ -20,6 +20,7 @@ _PAGE_PICTURES = 100  # made beforehand, of 20 to 60 kB each
 _ENOUGH = 12  # positions of a slider that are worth pictures of all combinations
 _DPI = 84
 _LARGEST = float(np.finfo(float).max)
+_MOST_STEPS = 1_000_000
 _CLOSED = "This explorer is closed: make a new one."
 
 
@@ -47,8 +48,8 @@ def explore(draw, *, title=None, kept=(), **controls):
     Raises
     ------
     TypeError, ValueError
-        If a control is none of these, not finite, or its start lies outside its range; if `kept` is no
-        sequence, or a name in it no control's.
+        If a control is none of these, not finite, of more than a million steps, or its start lies outside its
+        range; if `kept` is no list, tuple or set, or a name in it no control's.
     """
     return Explorer(draw, title=title, kept=kept, **controls)
 
@@ -82,8 +83,8 @@ class Explorer(PortableWidget):
     def __init__(self, draw, *, title=None, kept=(), **controls):
         self.draw = draw
         described = [_described(name, control) for name, control in controls.items()]
-        if isinstance(kept, str):
-            raise TypeError(f"kept must be a list of names, such as [{kept!r}], not {kept!r}.")
+        if not isinstance(kept, list | tuple | set):
+            raise TypeError(f"kept must be a list of names of controls, not {kept!r}.")
         for name in kept:
             if name not in controls:
                 raise ValueError(f"kept names no control {name!r}: there are {', '.join(controls)}.")
@@ -173,7 +174,7 @@ class Explorer(PortableWidget):
                     return kept, axes
         raise ValueError(
             f"A web page holds {_PAGE_PICTURES} pictures of an explorer, and these controls need {count}: "
-            "offer fewer choices, or keep fewer controls."
+            "offer fewer choices" + (", or keep fewer controls." if self._kept else ".")
         )
 
     @validate("values")
@@ -242,6 +243,8 @@ def _described(name, control):
                 f"{name}={control} must be (lowest, highest, step, start): finite numbers, the lowest below "
                 "the highest, the step above 0 and the start in the range."
             )
+        if high - low > _MOST_STEPS * step:
+            raise ValueError(f"{name}={control} has more than {_MOST_STEPS:,} steps: take longer ones.")
         whole = all(isinstance(each, Integral) for each in control)
         low, high, step, start = (int(each) if whole else float(each) for each in control)
         return {"name": name, "kind": "slider", "low": low, "high": high, "step": step, "start": start}
@@ -262,7 +265,7 @@ def _positions(control, n):
     if isinstance(low, int):
         return [low + place * step for place in steps]
     digits = 10 - math.floor(math.log10(step))  # so that three tenths are 0.3
-    return [round(low + place * step, digits) for place in steps]
+    return [min(max(round(low + place * step, digits), low), control["high"]) for place in steps]
 
 
 def _with_start(control, n):

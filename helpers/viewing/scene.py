@@ -77,7 +77,7 @@ def build_scene(layers, *, planes, windows, limit=None, radiological=False, titl
         "names": list(names),
         "shape": list(volume.shape),
         "times": max(each.n_times for each in volumes),
-        "timeStep": next((each.time_step for each in volumes if each.time_step), None),
+        "timeStep": _time_step(volumes),
         "planes": [_plane(volume, plane, radiological) for plane in planes],
         "axes": _axes(volume),
         "display": list(volume.axes),
@@ -206,6 +206,12 @@ def _axes(volume):
         {"name": name + way, "size": size}
         for name, way, size in zip(names, toward, volume.shape, strict=True)
     ]
+
+
+def _time_step(volumes):
+    """Return the seconds from one time point to the next, if all series of which they are known agree."""
+    steps = {each.time_step for each in volumes if each.n_times > 1} - {None}
+    return steps.pop() if len(steps) == 1 else None
 
 
 def _base64(table):

@@ -328,7 +328,17 @@ const rangeOf = (windows) => [
 
 /** Return a value in at most six digits. */
 const short = (value) => (Number.isInteger(value) ? String(value) : String(Number(value.toPrecision(6))));
-const rounded = (value) => short(Number(value.toPrecision(4)));
+
+/** Return a window's ends, level and width to a thousandth of the width or whole, whichever is finer. */
+function windowText(low, high, named) {
+  const width = high - low;
+  if (!Number.isFinite(width)) return [low, high].map((end) => Number(end.toPrecision(4))).join(" to ");
+  const digits = Math.min(100, Math.max(0, 3 - Math.floor(Math.log10(width))));
+  const [from, to, level, wide] = [low, high, low / 2 + high / 2, width].map((value) =>
+    Number(value.toFixed(digits)),
+  );
+  return `${from} to ${to}` + (named ? ` (level ${level}, width ${wide})` : "");
+}
 
 // ---- Small parts of the page ---------------------------------------------------------------------------
 
@@ -1202,7 +1212,9 @@ class Viewer {
       parts.push(svg("polyline", { points }));
       const late = x(steps[0]) > width - 60; // a level that has just begun has its whole name all the same
       const place = late ? { x: width - 4, "text-anchor": "end" } : { x: x(steps[0]) };
-      parts.push(svg("text", { ...place, y: top - 6 }, `level ${number}`));
+      const next = history.findIndex(([other]) => other > number);
+      const room = next < 0 ? Infinity : Math.min(x(next), width - 60) - x(steps[0]);
+      if (room > 56) parts.push(svg("text", { ...place, y: top - 6 }, `level ${number}`));
       if (steps[0])
         parts.push(svg("line", { x1: x(steps[0]), x2: x(steps[0]), y1: top, y2: height - bottom }));
     }
@@ -1322,14 +1334,11 @@ class Viewer {
     let value = this.answers() && !(frame && scene.names.length > 2) ? this.answer.text : values();
     if (frame) value += `; level ${frame.level}, iteration ${frame.iteration}`;
     if (scene.times > 1) value += `; time point ${time}`;
-    if (scene.timeStep) value += ` (${rounded(time * scene.timeStep)} s)`;
+    if (scene.timeStep) value += ` (${Number((time * scene.timeStep).toPrecision(4))} s)`;
     const windows = this.windowsSeen();
     for (const [trait, whose] of windows) {
-      const [low, high] = this.get(trait);
-      value += `; window ${whose}${rounded(low)} to ${rounded(high)}`;
       // Of two images there is no room for what is the same said otherwise.
-      if (windows.length === 1)
-        value += ` (level ${rounded(low / 2 + high / 2)}, width ${rounded(high - low)})`;
+      value += `; window ${whose}${windowText(...this.get(trait), windows.length === 1)}`;
     }
     if (this.place.textContent !== place) this.place.replaceChildren(...unbroken(place));
     write(this.value, value);

@@ -42,7 +42,7 @@ class Volume:
     signs : tuple of 3 ints
         +1 where the index grows along the display axis, -1 where it shrinks.
     time_step : float or None
-        Seconds from one time point to the next, where they are known.
+        Seconds from one time point to the next, where a header tells them.
     """
 
     data: np.ndarray
@@ -224,7 +224,7 @@ def as_overlay(volume, overlay, name="overlay"):
         raise ValueError(
             f"The {name}'s affine is not the image's, so their voxels lie in different places: {resample}"
         )
-    return replace(volume, data=data)
+    return replace(volume, data=data, time_step=placed.time_step if placed else volume.time_step)
 
 
 def _given(volume):
@@ -332,14 +332,16 @@ def _unplaced(img):
 
 def _time_step(img):
     """Return the seconds from one time point to the next, where a NIfTI header tells them and their unit."""
-    header = img.header
-    if not isinstance(header, nib.Nifti1Header) or len(img.shape) != 4 or img.shape[3] == 1:
+    times = [axis for axis in range(3, len(img.shape)) if img.shape[axis] > 1]
+    if not isinstance(img.header, nib.Nifti1Header) or len(times) != 1:
         return None
     try:
-        unit = header.get_xyzt_units()[1]
+        unit = img.header.get_xyzt_units()[1]
     except KeyError:  # a code of no unit
         return None
-    seconds = {"sec": 1.0, "msec": 1e-3, "usec": 1e-6}.get(unit, 0.0) * float(header.get_zooms()[3])
+    seconds = {"sec": 1.0, "msec": 1e-3, "usec": 1e-6}.get(unit, 0.0) * float(
+        img.header.get_zooms()[times[0]]
+    )
     return seconds if 0 < seconds < np.inf else None
 
 

@@ -20,7 +20,7 @@ from helpers.viewing.slices import (
     colour_table,
     plane_axes,
 )
-from helpers.viewing.words import place_words, value_words, window_words
+from helpers.viewing.words import place_words, time_words, value_words, window_words
 
 _CMAPS = ("gray", "gray_r", "viridis", "cividis", "magma")
 _HERE = Path(__file__).parent
@@ -306,17 +306,19 @@ class VolumeWidget(PortableWidget):
         """Return the style of a map whose colours a still picture explains, or None."""
         return None
 
+    def _windows_seen(self):
+        """Return the two ends of each window through which something is seen, and if several whose it is."""
+        return [] if self._volume.is_colour else [self.window]
+
     def _words(self):
         """Return all that is seen, in words."""
         if self._volume is None:
             return "closed"
         parts = [self._scene["subject"], place_words(self._volume, self.index, self.cursor_mm)]
         values = value_words(self._names, self._volumes, self.index, self.time)
-        values += f"; time point {self.time}" * (self._scene["times"] > 1)
-        if self._scene["timeStep"]:
-            values += f" ({self.time * self._scene['timeStep']:.4g} s)"
-        if not self._volume.is_colour:
-            values += f"; {window_words(*self.window)}"
+        if self._scene["times"] > 1:
+            values += f"; {time_words(self.time, self._scene['timeStep'])}"
+        values += "".join(f"; {window_words(*seen)}" for seen in self._windows_seen())
         return f"{'. '.join([*parts, values])}."
 
 

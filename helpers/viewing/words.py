@@ -61,9 +61,24 @@ def value_words(names, volumes, index, time):
     )
 
 
-def window_words(low, high):
-    """Return a window as its two ends, and as radiologists name it: its middle, the level, and its width."""
-    return f"window {low:.4g} to {high:.4g} (level {low / 2 + high / 2:.4g}, width {high - low:.4g})"
+def time_words(time, step):
+    """Return a time point, and when it is if the seconds from one to the next are known."""
+    return f"time point {time}" + (f" ({_number(float(f'{time * step:.4g}'))} s)" if step else "")
+
+
+def window_words(low, high, whose=""):
+    """Return a window as its two ends, and as radiologists name it: its middle, the level, and its width.
+
+    To a thousandth of the width or to whole numbers, whichever is finer. Of one among several, only the ends.
+    """
+    width = high - low
+    if not np.isfinite(width):  # the ends are finite, and yet too far apart for a number
+        return f"window {whose}{low:.4g} to {high:.4g}"
+    digits = max(0, 3 - int(np.floor(np.log10(width))))
+    low, high, level, width = (
+        _number(round(value, digits) + 0.0) for value in (low, high, low / 2 + high / 2, width)
+    )
+    return f"window {whose}{low} to {high}" + ("" if whose else f" (level {level}, width {width})")
 
 
 def convention_words(volume, planes, radiological):
@@ -83,6 +98,11 @@ def _coordinate(axis, mm):
     mm = float(np.round(mm, 1)) + 0.0  # no minus zero
     letter = {"x": "LR", "y": "PA", "z": "IS"}[axis][mm > 0]
     return f"{axis} = {mm:.1f} mm" + (f" ({_DIRECTIONS[letter]})" if mm else "")
+
+
+def _number(value):
+    """Return a number as text, without a power of ten where it is not needed."""
+    return f"{value:.15g}"
 
 
 def _value(value):

@@ -22,7 +22,7 @@ from helpers.viewing.slices import (
     to_rgb,
 )
 from helpers.viewing.volume import as_overlay, as_volume
-from helpers.viewing.words import place_words, value_words
+from helpers.viewing.words import place_words, value_words, window_words
 from tests.browser.pages import ADDRESS, CONTRASTS, SETTLE, image_of, known, open_html, pixels_of
 from tests.helpers.viewing.phantoms import ORIENTATIONS, bright_voxel, straight, tilted
 
@@ -756,6 +756,12 @@ def test_seconds_level_and_width_are_told(shown):
     viewer.press("]", "]", "]")
     viewer.control("to").fill("251")
     assert viewer.readout().endswith("; time point 3 (0.1545 s); window -150 to 251 (level 50.5, width 401)")
+
+
+@pytest.mark.parametrize("window", [(10000, 10010), (-0.3, 0.1 + 0.2), (3.21634, 1071.4), (0.00012, 0.0157)])
+def test_a_window_is_told_as_python_does(shown, window):
+    viewer = shown(Case(straight("RAS"), options={"window": window}))
+    assert viewer.readout().endswith(f"; {window_words(*window)}")
 
 
 def test_the_tab_key_leads_through_all_and_shows_where_it_is(shown):

@@ -772,11 +772,16 @@ def test_the_curve_and_the_colour_bar_tell_their_numbers(show):
 
 def test_the_curve_names_a_level_that_has_just_begun(show):
     monitor = RegistrationMonitor(FIELDS["RAS"].fixed, FIELDS["RAS"].moving)
-    monitor._history = [[0, n, 1.0 - n / 50] for n in range(40)] + [[1, 0, 0.2]]
-    curve = show(monitor).locator(".slicewise-curve")
+    monitor._history = [[0, n, 1.0 - n / 50] for n in range(40)] + [[1, 0, 0.2], [1, 1, 0.1], [2, 0, 0.1]]
+    curve = show(monitor, viewport={"width": 360, "height": 800}).locator(".slicewise-curve")
     begins, ends = (box["x"] + part * box["width"] for box in [curve.bounding_box()] for part in (0, 1))
-    for box in (each.bounding_box() for each in curve.locator("text").all()):
+    levels = {}
+    for text in curve.locator("text").all():
+        box = text.bounding_box()
         assert begins <= box["x"] and box["x"] + box["width"] <= ends
+        levels[text.text_content()] = box["x"]
+    # The one between has no room before the last.
+    assert "level 0" in levels and "level 1" not in levels and "level 2" in levels
 
 
 def test_before_a_run_there_are_the_two_images(show):

@@ -14,6 +14,7 @@ from html import unescape
 from html.parser import HTMLParser
 from io import BytesIO
 from pathlib import Path
+from types import SimpleNamespace
 from urllib.parse import unquote, urldefrag, urlparse
 
 import jupytext
@@ -24,7 +25,7 @@ import yaml
 from PIL import Image
 from playwright.sync_api import expect
 
-from tests import lessonfile
+from tests import lessonfile, website
 from tests.lessonfile import ROOT, expected_error, points, read, tags
 from tests.website import pages_of, visit
 
@@ -587,3 +588,18 @@ def test_no_result_survives_a_change_in_the_helpers(small_book):
     assert "https://mybinder.org/v2/gh/someone/slicewise/main?urlpath=lab/tree/lessons/page.md" in page
     assert "https://github.com/someone/slicewise/edit/main/lessons/page.md" in page
     assert "https://github.com/someone/slicewise/issues/new" in page
+
+
+def test_a_page_that_is_not_drawn_any_more_is_opened_anew(chromium, address, monkeypatch):
+    monkeypatch.setattr(website, "SETTLED", website.SETTLED.replace("20000", "500"))
+    opened = []
+
+    def new_context(**options):
+        opened.append(chromium.new_context(**options))
+        if len(opened) < 3:
+            opened[-1].add_init_script("window.requestAnimationFrame = () => 0")
+        return opened[-1]
+
+    page = visit(SimpleNamespace(new_context=new_context), address, "lessons/glossary.html")
+    assert page.settled and len(opened) == 3
+    page.context.close()

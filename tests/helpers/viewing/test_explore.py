@@ -119,6 +119,18 @@ def test_controls_that_cannot_be_are_refused(control):
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize("control", [(0.0, 1e300, 1e-300, 0.0), (0.0, 1.0, 1e-320, 0.5), (0, 10**300, 1, 0)])
+def test_sliders_of_more_steps_than_anybody_turns_are_refused(control):
+    with pytest.raises(ValueError, match=r"^size=.* has more than 1,000,000 steps: take longer ones\.$"):
+        explore(draw, size=control)
+
+
+def test_the_last_position_is_in_the_range_however_it_is_rounded():
+    it = explore(draw, shade=(0.0, np.pi / 4, np.pi / 32, 0.0))
+    for values in it.settings():
+        it.figure(**values)
+
+
 def test_choices_of_numpy_work_on_a_page():
     it = explore(draw, size=[np.int64(3), np.int64(4)], shade=list(np.float32([0.25, 0.5])))
     size, shade = (control["choices"] for control in pages_state(it.to_html())["_controls"])
@@ -190,8 +202,10 @@ def test_kept_sliders_are_made_coarser_until_all_their_pictures_fit():
 def test_only_controls_can_be_kept():
     with pytest.raises(ValueError, match=r"^kept names no control 'kinds': there are kind, frame\.$"):
         explore(draw, kept=["kind", "kinds", "a"], kind=["disc", "ring"], frame=True)
-    with pytest.raises(TypeError, match=r"^kept must be a list of names, such as \['kind'\], not 'kind'\.$"):
+    with pytest.raises(TypeError, match=r"^kept must be a list of names of controls, not 'kind'\.$"):
         explore(draw, kept="kind", kind=["disc", "ring"])
+    with pytest.raises(TypeError, match="^kept must be a list"):
+        explore(draw, kept=iter(["kind"]), kind=["disc", "ring"])
 
 
 def test_how_often_and_in_which_order_controls_are_kept_does_not_matter():

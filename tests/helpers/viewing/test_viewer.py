@@ -1,6 +1,7 @@
 import gc
 import weakref
 from base64 import b64decode
+from dataclasses import replace
 from io import BytesIO
 from types import SimpleNamespace
 
@@ -14,9 +15,10 @@ from pictures import IMAGES
 from PIL import Image
 from unpacking import codes_of, values_of
 
-from helpers import SliceViewer
+from helpers import RegistrationMonitor, SliceViewer, compare
 from helpers.viewing import portable, widget
 from helpers.viewing.slices import colour_table, plane_slice
+from helpers.viewing.volume import as_volume
 
 RNG = np.random.default_rng(0)
 
@@ -35,6 +37,17 @@ def timed(data, seconds):
     img.header.set_xyzt_units("mm", "sec")
     img.header["pixdim"][4] = seconds
     return img
+
+
+WINDOWS = {
+    (-160, 240): "-160 to 240 (level 40, width 400)",
+    (10000, 10010): "10000 to 10010 (level 10005, width 10)",
+    (0, 40000): "0 to 40000 (level 20000, width 40000)",
+    (-0.3, 0.1 + 0.2): "-0.3 to 0.3 (level 0, width 0.6)",
+    (3.21634, 1071.4): "3 to 1071 (level 537, width 1068)",
+    (0.00012, 0.0157): "0.00012 to 0.0157 (level 0.00791, width 0.01558)",
+    (-1e308, 1e308): "-1e+308 to 1e+308",
+}
 
 
 class Browser:
@@ -401,6 +414,37 @@ def test_the_words_tell_place_and_real_value():
     series = SliceViewer(timed(np.zeros((3, 4, 5, 6)), seconds=2.5), window=(-160, 240))
     series.time = 5
     assert words(series).endswith("; time point 5 (12.5 s); window -160 to 240 (level 40, width 400).")
+
+
+@pytest.mark.parametrize(("window", "text"), WINDOWS.items())
+def test_a_window_is_told_as_finely_as_its_width_needs(window, text):
+    assert words(SliceViewer(straight(), window=window)).endswith(f"; window {text}.")
+
+
+def test_of_two_images_the_words_tell_the_windows_through_which_something_is_seen():
+    both = compare(np.zeros((4, 5, 6)), np.ones((4, 5, 6)), window=(0, 2))
+    both.window_moving = 0, 3
+    assert words(both).endswith("; window of fixed 0 to 2; window of moving 0 to 3.")
+    both.mode = "difference"
+    assert words(both).endswith("fixed 0; moving 1.")
+    monitor = RegistrationMonitor(np.zeros((9, 9)), np.ones((9, 9)))
+    monitor.window, monitor.window_moving = (0, 2), (0, 3)
+    assert words(monitor).endswith("; window 0 to 3 (level 1.5, width 3).")
+    monitor.shown = "fixed"
+    assert words(monitor).endswith("; window 0 to 2 (level 1, width 2).")
+
+
+def test_seconds_are_told_where_all_series_agree():
+    data = np.zeros((3, 4, 5, 6))
+    for fixed, moving, told in (
+        (timed(data, 2), timed(data, 2), "time point 0 (0 s)"),
+        (data, timed(data, 2), "time point 0 (0 s)"),
+        (timed(data, 2), data, "time point 0 (0 s)"),
+        (timed(data, 2), timed(data, 3), "time point 0;"),
+    ):
+        assert told in words(compare(fixed, moving))
+    one = as_volume(timed(data, 2))
+    assert " s)" not in words(SliceViewer(replace(one, data=one.frame(3))))
 
 
 def test_readers_that_run_nothing_get_a_picture_and_its_text(monkeypatch):

@@ -349,6 +349,16 @@ def test_seconds_are_known_where_a_header_says_that_they_are_seconds(unit, zoom,
     assert as_volume(np.zeros((3, 4, 5, 6))).time_step is None
 
 
+@pytest.mark.parametrize(("shape", "axis"), [((3, 4, 5, 1, 6), 4), ((3, 4, 5, 6, 1), 3)])
+def test_seconds_are_those_of_the_axis_that_is_time(shape, axis):
+    img = nib.Nifti1Image(np.zeros(shape, np.uint8), np.eye(4))
+    img.header.set_xyzt_units("mm", "sec")
+    img.header["pixdim"][1 + axis] = 2.5
+    volume = as_volume(img)
+    assert (volume.n_times, volume.time_step) == (6, 2.5)
+    assert as_overlay(volume, np.zeros((3, 4, 5, 6))).time_step == 2.5
+
+
 def test_a_header_with_an_unheard_of_unit_of_time_has_no_seconds():
     img = nib.Nifti1Image(np.zeros((3, 4, 5, 6), np.uint8), np.eye(4))
     img.header["xyzt_units"] = 58
