@@ -71,8 +71,8 @@ class LessonRun(IPyNbFile):
         message = self.kernel.execute_cell_input(
             PREPARE_KERNEL.format(source=self.name, root=str(lessonfile.ROOT))
         )
-        reply = self.kernel.get_message("shell", timeout=30)
-        self.kernel.await_idle(message, timeout=30)
+        reply = self.kernel.get_message("shell", timeout=300)
+        self.kernel.await_idle(message, timeout=300)
         if reply["content"]["status"] != "ok":
             raise RuntimeError("\n".join(reply["content"]["traceback"]))
 

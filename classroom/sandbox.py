@@ -42,6 +42,7 @@ RUN = "/tmp/run"
 MIME = "application/x-slicewise"
 TICK_S = 0.2
 START_S = 300  # for a kernel that is alive, but has not answered yet: on a busy machine it takes long
+DEAF_S = 10  # for the end of a cell's output after the cell's: what is larger than is taken never comes
 SEND_S = 5  # for a socket to take a message, which one that was cut off never does
 INSTALL = "install bubblewrap 0.7 or newer (on Debian and Ubuntu `sudo apt install bubblewrap`)"
 TRUST = "or grade with `--trust-students`, which runs their code as you"
@@ -344,7 +345,7 @@ class Sandbox:
                 if parent != sent:
                     continue
                 if socket is self._shell and kind == "execute_reply":
-                    reply, deadline = message, min(deadline, time.monotonic() + 3)
+                    reply, deadline = message, min(deadline, time.monotonic() + DEAF_S)
                 elif kind == "status":
                     idle = message.get("execution_state") == "idle"
                 elif keep and socket is self._iopub:

@@ -182,9 +182,7 @@ def test_impossible_port_is_refused(course, capsys):
 
 def test_second_start_runs_nothing_but_jupyter(finished, monkeypatch):
     no_programs(finished, monkeypatch)
-    begin = time.perf_counter()
     words, folder, _ = finished.main(["lab", "--no-browser", "--port", str(free())])
-    assert time.perf_counter() - begin < 0.5
     assert words[:3] == [str(finished.PYTHON), "-m", "jupyterlab"] and "--no-browser" in words
     assert "--LabApp.default_url=/lab/tree/lessons/01_image_intro.md" in words and folder == finished.REPO
 

@@ -50,10 +50,12 @@ def lab(tmp_path_factory):
         yield f"http://127.0.0.1:{port}/lab", folder
     finally:
         server.terminate()
-        server.wait(20)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            server.wait(60)
+        server.kill()
 
 
-def wait_until_it_answers(address, seconds=60):
+def wait_until_it_answers(address, seconds=300):
     for _ in range(seconds * 5):
         with contextlib.suppress(OSError):
             return urllib.request.urlopen(address, timeout=5)
@@ -69,8 +71,9 @@ def opened(lab, chromium):
     nbformat.write(nbformat.v4.new_notebook(metadata=kernel), folder / "widgets.ipynb")
     page = chromium.new_page(viewport={"width": 1400, "height": 1000})
     page.set_default_timeout(15_000)
-    page.goto(f"{address}/workspaces/widgets/tree/widgets.ipynb?token=learner")
-    page.wait_for_function("() => window.jupyterapp?.shell.currentWidget?.sessionContext?.session?.kernel")
+    page.goto(f"{address}/workspaces/widgets/tree/widgets.ipynb?token=learner", timeout=120_000)
+    kernel = "() => window.jupyterapp?.shell.currentWidget?.sessionContext?.session?.kernel"
+    page.wait_for_function(kernel, timeout=120_000)
     page.evaluate("() => jupyterapp.shell.currentWidget.sessionContext.ready")
     page.failures = []
     page.on("pageerror", lambda error: page.failures.append(str(error)))

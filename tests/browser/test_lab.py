@@ -8,6 +8,14 @@ from tests.lessonfile import ROOT
 LESSON = "01_image_intro.md"
 PIXELS = "canvas => canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height).data.join()"
 
+# The notebook keeps in the page only what is near the part that is seen, and its length as it guesses: go to
+# its end or its top (0, as it has no border) until a text is there.
+SCROLLED = """([place, text]) => {
+  const panel = document.querySelector(".jp-NotebookPanel .jp-WindowedPanel-outer");
+  panel.scrollTop = panel[place];
+  return panel.textContent.includes(text);
+}"""
+
 
 @pytest.fixture
 def page(chromium, shots):
@@ -41,12 +49,10 @@ def test_first_minutes(lab, page, shots):
     busy = page.locator(".jp-Notebook-ExecutionIndicator[data-status=busy]")
     expect(busy).to_be_visible(timeout=60_000)
     expect(page.locator(".jp-Notebook-ExecutionIndicator[data-status=idle]")).to_be_visible(timeout=240_000)
-    # The notebook keeps in the page only what is near the part that is seen.
-    panel = page.locator(".jp-NotebookPanel .jp-WindowedPanel-outer")
-    panel.evaluate("panel => panel.scrollTop = panel.scrollHeight")
+    page.wait_for_function(SCROLLED, arg=["scrollHeight", "# The numbers in the text"], polling=500)
     expect(page.get_by_text("# The numbers in the text")).to_be_visible()
     assert page.get_by_text("published = {").count() == 0, "a folded cell shows its code"
-    panel.evaluate("panel => panel.scrollTop = 0")
+    page.wait_for_function(SCROLLED, arg=["clientTop", "Image intro"], polling=500)
     viewer = page.locator(".slicewise-viewer").first
     expect(viewer).to_be_visible()
     expect(viewer.locator(".slicewise-readout")).not_to_be_empty()

@@ -30,7 +30,7 @@ CHECKS = ["count", "still", "plausible", "sigma"]
 DUE, IN_TIME, LATE = (f"2030-01-{day} 12:00:00.000000 UTC" for day in ("10", "09", "11"))
 NO_END = "while True: pass"
 IN_WORDS = "It leaks into the atrium."
-LIMITS = Limits(cell_s=15, answer_s=5, memory=10**9, processes=20)
+LIMITS = Limits(cell_s=30, answer_s=15, memory=10**9, processes=20)
 SNOOP = """
 import os, sys
 looked_for = {"gradebook.db", "sample.ipynb", "sample.md", "release", "autograded", "judged", "submitted"}

@@ -317,7 +317,7 @@ def _(place):
 @fault("the server stalls in the middle of the file")
 def _(place):
     place.patch.setattr(cache, "TIMEOUT_S", 0.4)  # elsewhere a busy machine may take its time
-    place.toy(place.server.answer("/toy", CONTENT, wait=1.0))
+    place.toy(place.server.answer("/toy", CONTENT, wait=30.0))
     return place.fails("127.0.0.1 did not answer within 0.4 s", *ONLY_ONE_ADDRESS)
 
 
