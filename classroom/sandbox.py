@@ -45,6 +45,7 @@ START_S = 300  # for a kernel that is alive, but has not answered yet: on a busy
 DEAF_S = 10  # for the end of a cell's output after the cell's: what is larger than is taken never comes
 SEND_S = 5  # for a socket to take a message, which one that was cut off never does
 INSTALL = "install bubblewrap 0.7 or newer (on Debian and Ubuntu `sudo apt install bubblewrap`)"
+LOOK_TO = "run `course.py check`, and see to memory and disk space"
 TRUST = "or grade with `--trust-students`, which runs their code as you"
 
 
@@ -268,7 +269,10 @@ class Sandbox:
             pass  # it ended at once, which is noticed below
         self._connect(outside)
         # Up to here no file of the student's was taken for a module. Now they can be, as in any notebook.
-        self._execute("__import__('sys').path.insert(0, '')", START_S)
+        try:
+            self._execute("__import__('sys').path.insert(0, '')", START_S)
+        except Stopped as stopped:
+            raise Refusal(f"The kernel is of no use ({stopped}): {LOOK_TO}.") from None
 
     def _connect(self, place):
         """Connect to the sockets once they are there, before any student's code runs; wait for an answer."""
@@ -311,7 +315,7 @@ class Sandbox:
         code = self._process.poll()
         if code is not None or time.monotonic() > deadline:
             what = "does not answer" if code is None else f"ends at its start (exit code {code})"
-            raise Refusal(f"The kernel {what}: run `course.py check`, and see to memory and disk space.")
+            raise Refusal(f"The kernel {what}: {LOOK_TO}.")
 
     def _execute(self, code, seconds, keep=None, expressions=()):
         """Have the kernel execute something; return the content of its reply."""

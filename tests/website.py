@@ -59,7 +59,7 @@ def visit(browser, address, path, *, settle=True, **options):
         page.settled = page.evaluate(SETTLED)
         if page.settled is not None:
             return page
-        # Without a graphics card Chromium once in some thousand pages stops drawing one, for good.
+        # Without a graphics card Chromium now and then stops drawing a long page, for good.
         page.context.close()
     raise TimeoutError(f"The browser draws no frame of {path}.")
 

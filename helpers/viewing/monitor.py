@@ -288,17 +288,17 @@ class RegistrationMonitor(PairWidget):
             "at": np.stack([x, y], axis=-1).astype("<f4").tobytes(),
         }
 
-    def _seen_now(self):
+    def _image_shown(self):
         """Return which image is seen, also before there is a result."""
         return self.shown if self.shown == "fixed" or len(self._volumes) > 2 else "moving"
 
     def _windows_seen(self):
         windows = {"fixed": [self.window], "difference": [], "Jacobian": []}
-        return windows.get(self._seen_now(), [self.window_moving])
+        return windows.get(self._image_shown(), [self.window_moving])
 
     def _colours(self, plane):
         place = self.index, self.time
-        shown = self._seen_now()
+        shown = self._image_shown()
         where = plane, self.index[plane_axes(self._volume, plane)[0]], 0, self._radiological
         cuts = dict(zip(self._names, self._volumes, strict=True))
         if shown == "difference":

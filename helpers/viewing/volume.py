@@ -339,9 +339,8 @@ def _time_step(img):
         unit = img.header.get_xyzt_units()[1]
     except KeyError:  # a code of no unit
         return None
-    seconds = {"sec": 1.0, "msec": 1e-3, "usec": 1e-6}.get(unit, 0.0) * float(
-        img.header.get_zooms()[times[0]]
-    )
+    step = float(img.header.get_zooms()[times[0]])
+    seconds = step * {"sec": 1.0, "msec": 1e-3, "usec": 1e-6}.get(unit, 0.0)
     return seconds if 0 < seconds < np.inf else None
 
 

@@ -10,7 +10,7 @@ import numpy as np
 import psutil
 import pytest
 
-from classroom import sandbox, wire
+from classroom import Refusal, sandbox, wire
 from classroom.sandbox import Limits, Outputs, Sandbox, Stopped
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -442,3 +442,14 @@ def test_a_kernel_that_cuts_the_line_is_stopped():
             for _ in range(100):
                 box.run("1")
                 time.sleep(0.2)
+
+
+def test_a_kernel_that_ends_as_soon_as_it_is_reached_is_refused(monkeypatch):
+    def end(box, place):
+        connect(box, place)
+        box._kill("it was ended")
+
+    connect = Sandbox._connect
+    monkeypatch.setattr(Sandbox, "_connect", end)
+    with pytest.raises(Refusal, match=r"^The kernel is of no use \(it was ended\): run `course.py check`"):
+        Sandbox(limits=LIMITS).__enter__()
