@@ -70,7 +70,7 @@ def opened(lab, chromium):
     kernel = {"kernelspec": {"name": "python3", "display_name": "Python 3"}}
     nbformat.write(nbformat.v4.new_notebook(metadata=kernel), folder / "widgets.ipynb")
     page = chromium.new_page(viewport={"width": 1400, "height": 1000})
-    page.set_default_timeout(15_000)
+    page.set_default_timeout(60_000)
     page.goto(f"{address}/workspaces/widgets/tree/widgets.ipynb?token=learner", timeout=120_000)
     kernel = "() => window.jupyterapp?.shell.currentWidget?.sessionContext?.session?.kernel"
     page.wait_for_function(kernel, timeout=120_000)

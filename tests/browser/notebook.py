@@ -81,7 +81,7 @@ class Notebook:
         """Tell whether a plane has these pixels, sooner or later."""
         return self.wait_for(lambda: np.array_equal(self.pixels(plane, n), expected))
 
-    def wait_for(self, what, seconds=10):
+    def wait_for(self, what, seconds=60):
         """Wait until a function returns true: for what comes over the kernel."""
         for _ in range(20 * seconds):
             if what():

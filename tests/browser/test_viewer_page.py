@@ -7,6 +7,7 @@ from itertools import product
 import nibabel as nib
 import numpy as np
 import pytest
+from playwright.sync_api import expect
 
 from helpers import SliceViewer
 from helpers.viewing.packing import choose_coding
@@ -541,9 +542,10 @@ def test_the_wheel_turns_slices_only_with_the_focus(shown):
     viewer.canvas("axial").focus()
     top = viewer.page.evaluate("() => scrollY")
     viewer.page.mouse.move(*viewer.point("axial", 5, 5))
+    viewer.page.evaluate("() => { window.turns = 0; addEventListener('wheel', () => turns++, true); }")
     for turn in (120, 100, -120, 15, 15, 15):  # notches of a wheel, small moves of a trackpad
         viewer.page.mouse.wheel(0, turn)
-    viewer.page.wait_for_timeout(300)
+    viewer.page.wait_for_function("() => turns === 6")
     assert start[across] - viewer.index[across] == 2  # towards the reader is down
     assert viewer.page.evaluate("() => scrollY") == top
     viewer.page.mouse.move(*viewer.point("coronal", 5, 5))
@@ -742,8 +744,7 @@ def test_everything_has_a_name(shown):
     live = viewer.root.locator("[aria-live=polite]")
     viewer.canvas("axial").focus()
     viewer.press("PageUp")
-    viewer.page.wait_for_function("() => document.querySelector('[aria-live]').textContent")
-    assert live.text_content() == "; ".join(viewer.readout().splitlines())
+    expect(live).to_have_text("; ".join(viewer.readout().splitlines()))  # when the crosshair has rested
 
 
 def test_seconds_level_and_width_are_told(shown):
