@@ -596,7 +596,9 @@ def test(arguments=()):
     chromium = find_chromium()
     set_up({"test", "book", "classroom"})
     arguments = list(arguments) or ["-n", str(os.cpu_count() or 1), "--dist", "loadfile"]
-    return hand_over([str(PYTHON), "-m", "pytest"] + arguments, REPO, SLICEWISE_CHROMIUM=chromium)
+    # Tests run side by side: threads of one that spin while they wait would only take time from the others.
+    variables = {"SLICEWISE_CHROMIUM": chromium, "OPENBLAS_NUM_THREADS": "1"}
+    return hand_over([str(PYTHON), "-m", "pytest"] + arguments, REPO, **variables)
 
 
 def data(arguments):

@@ -449,7 +449,8 @@ def test_arguments_go_to_pytest(course, monkeypatch, tmp_path):
     monkeypatch.setattr(course, "set_up", lambda extras: None)
     words, folder, variables = course.main(["test", "-k", "warp", "-x", "tests/test_demons.py"])
     assert words[1:] == ["-m", "pytest", "-k", "warp", "-x", "tests/test_demons.py"]
-    assert variables == {"SLICEWISE_CHROMIUM": str(browser)} and folder == course.REPO
+    assert variables == {"SLICEWISE_CHROMIUM": str(browser), "OPENBLAS_NUM_THREADS": "1"}
+    assert folder == course.REPO
     words, _, _ = course.main(["test"])
     assert words[3:] == ["-n", str(os.cpu_count()), "--dist", "loadfile"]
 

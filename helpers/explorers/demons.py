@@ -5,6 +5,7 @@ from matplotlib.colors import ListedColormap
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
+from helpers.explorers import margins
 from helpers.registration import identity, jacobian, warp
 from helpers.viewing import explore
 from helpers.viewing.figures import show_field
@@ -61,13 +62,14 @@ def field_explorer(picture):
     def draw(kind, amount):
         displacement = displacement_of(kind, amount, picture.shape)
         determinant = jacobian(displacement)
-        figure = Figure(figsize=(10, 3.8), layout="constrained")
-        axes = figure.subplots(1, 3, sharey=True)
+        figure = Figure(figsize=(10, 3.8))
+        axes = figure.subplots(1, 3, sharey=True, gridspec_kw=margins(0.06, 0.12, 0.1, right=0.9))
         axes[0].imshow(picture, cmap="gray", vmin=0, vmax=brightest)
         show_field(displacement, ax=axes[0], color=ORANGE)
         axes[1].imshow(warp(picture, displacement), cmap="gray", vmin=0, vmax=brightest)
         shown = axes[2].imshow(determinant, cmap=colours, vmin=1e-6, vmax=2)
-        figure.colorbar(shown, ax=axes[2], extend="both", label="Jacobian (yellow: folded)")
+        scale = axes[2].inset_axes((1.04, 0, 0.05, 1))
+        figure.colorbar(shown, scale, extend="both", label="Jacobian (yellow: folded)")
         titles = ("Where each pixel looks", "What it sees: the warped picture", "Jacobian determinant")
         for ax, title in zip(axes, titles, strict=True):
             ax.set(title=title, xlabel="column (pixels)")
@@ -93,8 +95,9 @@ def force_explorer():
         gradient = np.array([gradient_down, gradient_right])
         alpha = 1.0 if difference_term else 0.0
         step, size = _step(difference, gradient, alpha), np.hypot(*gradient)
-        figure = Figure(figsize=(10, 4.4), layout="constrained")
-        left, right = figure.subplots(1, 2, width_ratios=(1, 1.4))
+        figure = Figure(figsize=(10, 4.4))
+        places = margins(0.07, 0.12, 0.16, right=0.975)
+        left, right = figure.subplots(1, 2, width_ratios=(1, 1.4), gridspec_kw=places)
         _draw_voxel(left, gradient, step)
         for term, style, name in ((1.0, "-", "with the difference term"), (0.0, "--", "without")):
             length = [np.hypot(*_step(difference, np.array([each, 0.0]), term)) for each in lengths]

@@ -9,6 +9,7 @@ from matplotlib.patches import Patch, Rectangle
 from matplotlib.ticker import FuncFormatter, NullLocator
 from scipy import ndimage as ndi
 
+from helpers.explorers import margins
 from helpers.viewing import explore
 
 __all__ = ["edge_width", "filter_bench", "kernel_editor", "step_object", "threshold_explorer"]
@@ -57,7 +58,7 @@ def threshold_explorer(image, truths=None, start=None):
     def draw(threshold, truth=None):
         mask = image > threshold
         figure = Figure(figsize=(9, 4.6))
-        left, right = figure.subplots(1, 2, width_ratios=(1.5, 1), gridspec_kw=_margins(0.08, 0.13, 0.18))
+        left, right = figure.subplots(1, 2, width_ratios=(1.5, 1), gridspec_kw=margins(0.08, 0.13, 0.18))
         left.set(title=f"Threshold {threshold}", xlabel="intensity", ylabel="pixels", ylim=(0, counts.max()))
         parts = {"above the threshold": (mask, ORANGE)}
         area = f"{mask.sum()} pixels, {100 * mask.mean():.1f} % of the picture, are above {threshold}."
@@ -113,7 +114,7 @@ def kernel_editor(patch, kernels):
         products = padded[row : row + 3, column : column + 3] * laid
         filtered = (ndi.convolve if turn_kernel else ndi.correlate)(patch, weights, mode=border)
         figure = Figure(figsize=(10.8, 3.7))
-        axes = figure.subplots(1, 4, width_ratios=(7, 5, 5, 6), gridspec_kw=_margins(0.03, 0.08, 0.12))
+        axes = figure.subplots(1, 4, width_ratios=(7, 5, 5, 6), gridspec_kw=margins(0.03, 0.08, 0.12))
         way = "turned" if turn_kernel else "as it is"
         _numbers(axes[0], padded, f"Patch; beyond it: {border}", at=(-1, -1), frame=(row - 1, column - 1, 3))
         axes[0].add_patch(Rectangle((-0.5, -0.5), n_columns, n_rows, fill=False, lw=2, ls=":"))
@@ -217,9 +218,7 @@ def filter_bench():
         contrast = OBJECTS[test_object][0]
         figure = Figure(figsize=(10, 3.8))
         widths = (1, 1.2, 1.5)
-        shown, edge, bench = figure.subplots(
-            1, 3, width_ratios=widths, gridspec_kw=_margins(0.06, 0.14, 0.24)
-        )
+        shown, edge, bench = figure.subplots(1, 3, width_ratios=widths, gridspec_kw=margins(0.06, 0.14, 0.24))
         shown.imshow(picture, cmap="gray", vmin=DARK - 30, vmax=DARK + contrast + 30)
         shown.set(title="Test object, simulated", xlabel="column (pixels)", ylabel="row (pixels)")
         x = np.arange(profile.size // 2 - 14, profile.size // 2 + 14)
@@ -285,11 +284,6 @@ def _tinted(image, parts, opacity=0.55):
     for mask, colour in parts:
         rgb[mask] = (1 - opacity) * rgb[mask] + opacity * RGB[colour]
     return rgb.astype(np.uint8)
-
-
-def _margins(left, bottom, between):
-    """Return where the axes stand: fixed, as a layout worked out anew for each picture doubles its time."""
-    return {"left": left, "right": 0.99, "bottom": bottom, "top": 0.92, "wspace": between}
 
 
 def _short(value, digits=3):

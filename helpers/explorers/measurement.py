@@ -3,6 +3,7 @@
 import numpy as np
 from matplotlib.figure import Figure
 
+from helpers.explorers import margins
 from helpers.viewing import explore
 
 __all__ = ["ventricle_explorer"]
@@ -45,10 +46,10 @@ def ventricle_explorer(film, segment, seed, sampling_mm):
     def draw(threshold, slice, frame, bridge_mm):
         picture = film[frame, slice]
         mask = segment(picture, seed, threshold, bridge_mm)
-        figure = Figure(figsize=(6.4, 5.2), layout="constrained")
-        ax = figure.add_subplot()
+        figure = Figure(figsize=(6.4, 5.2))
+        ax = figure.subplots(gridspec_kw=margins(0.1, 0.1, 0, right=0.86))
         drawn = ax.imshow(picture, cmap="gray", vmin=0, vmax=brightest, aspect=row_mm / column_mm)
-        figure.colorbar(drawn, label="intensity (a.u.)")
+        figure.colorbar(drawn, ax.inset_axes((1.03, 0, 0.05, 1)), label="intensity (a.u.)")
         ax.imshow(
             np.ma.masked_equal(mask.astype(float), 0), cmap="Oranges", vmin=0, vmax=1.6, alpha=0.5,
             aspect=row_mm / column_mm,

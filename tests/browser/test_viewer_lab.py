@@ -251,7 +251,7 @@ EAGER = """() => {
 def test_the_first_picture_waits_for_no_voxels_and_keys_are_not_lost(notebook, tmp_path):
     volume, make = image()
     seen = tmp_path / "seen"
-    notebook.page.expose_function("see", seen.touch)
+    notebook.page.expose_function("see", lambda: seen.touch())
     for how in ("display(viewer)", "ipywidgets.VBox([viewer])"):
         notebook.page.evaluate(EAGER)
         make_large = MAKE_LARGE.format(make=make.replace("\nviewer\n", "\n"), how=how, seen=str(seen))
