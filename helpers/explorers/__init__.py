@@ -2,7 +2,7 @@
 
 
 def margins(left, bottom, between, right=0.99):
-    """Return where axes stand, for `gridspec_kw`: fixed, as a layout found anew doubles a picture's time.
+    """Return where axes stand, for `gridspec_kw`: fixed, as finding a layout for each picture takes long.
 
     Parameters
     ----------
